@@ -1,0 +1,90 @@
+//! The border between the engine and whoever drives it.
+
+use std::ops::Range;
+
+use vm_mem::{FrameId, Mmu, PageFault};
+
+use crate::Cpu;
+
+/// How guest code asked for a system call. The instruction pointer is already behind the instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// `int 0x80`.
+    Int80,
+    /// `sysenter` (32-bit).
+    Sysenter,
+    /// `syscall` (64-bit).
+    Syscall,
+}
+
+/// What raised a debug exception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugCause {
+    /// The trap flag was set when the last instruction began; the instruction pointer is behind it.
+    SingleStep,
+    /// `int1`; the instruction pointer is behind it.
+    Int1,
+    /// The watchpoint with this index in DR0 to DR3 was hit; the instruction pointer is behind the access.
+    Watchpoint(u8),
+}
+
+/// A processor exception other than a page fault (Intel SDM volume 3, table 6-1).
+///
+/// Faults leave the instruction pointer on the instruction; `Breakpoint` and `Overflow` are traps and leave it behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exception {
+    /// #DE
+    DivideError,
+    /// #DB
+    Debug(DebugCause),
+    /// #BP, from `int3`.
+    Breakpoint,
+    /// #OF, from `into`.
+    Overflow,
+    /// #BR, from `bound`.
+    BoundRange,
+    /// #UD
+    InvalidOpcode,
+    /// #NP
+    SegmentNotPresent,
+    /// #SS
+    StackFault,
+    /// #GP
+    Protection,
+    /// #MF: an unmasked x87 exception is pending.
+    FloatingPoint,
+    /// #AC
+    AlignmentCheck,
+    /// #XM: an unmasked SSE exception.
+    SimdFloatingPoint,
+}
+
+/// Why guest code stopped. Unless said otherwise state is exact: as before the instruction that caused it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// A system call; the instruction pointer is behind the instruction.
+    Syscall(Gate),
+    /// A memory access failed; after repairing the mapping the instruction is simply run again.
+    Fault(PageFault),
+    /// A processor exception.
+    Exception(Exception),
+    /// `rdtsc` or `rdtscp` was executed and the instruction pointer is behind it: the caller puts the counter into
+    /// edx:eax (and, if `aux`, the processor number into ecx).
+    ReadTsc {
+        /// Whether the instruction was `rdtscp`.
+        aux: bool,
+    },
+    /// The fuel is used up.
+    OutOfFuel,
+}
+
+/// Runs guest code.
+pub trait Engine {
+    /// Runs at most about `fuel` instructions in the active address space of `mmu` and tells why it stopped.
+    /// [`Cpu::retired`] counts the instructions finished.
+    fn run(&mut self, cpu: &mut Cpu, mmu: &mut Mmu, fuel: u32) -> Exit;
+
+    /// Drops everything derived from these bytes of a frame, because somebody other than running guest code changed them
+    /// or the frame got a new use. Cheap when no code was ever cached from the frame.
+    fn forget(&mut self, frame: FrameId, bytes: Range<u16>);
+}

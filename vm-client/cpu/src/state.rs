@@ -1,0 +1,154 @@
+//! The architectural state of one guest thread.
+
+/// Register numbers as instructions encode them.
+pub mod reg {
+    #![expect(missing_docs, reason = "the names are the architecture's own")]
+    pub const RAX: usize = 0;
+    pub const RCX: usize = 1;
+    pub const RDX: usize = 2;
+    pub const RBX: usize = 3;
+    pub const RSP: usize = 4;
+    pub const RBP: usize = 5;
+    pub const RSI: usize = 6;
+    pub const RDI: usize = 7;
+}
+
+/// Which instruction set the thread runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// 32-bit protected mode, flat segments.
+    #[default]
+    I386,
+    /// 64-bit mode.
+    X86_64,
+}
+
+/// Segment registers in encoding order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the architecture's own")]
+pub enum Segment {
+    Es = 0,
+    Cs = 1,
+    Ss = 2,
+    Ds = 3,
+    Fs = 4,
+    Gs = 5,
+}
+
+/// A segment register: the visible selector and the cached base.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// The visible part.
+    pub selector: u16,
+    /// The cached base address.
+    pub base: u64,
+}
+
+/// One of the three thread-local descriptors of the GDT, as `set_thread_area(2)` sets them. The selectors are those of an
+/// x86-64 Linux kernel running a 32-bit program: GDT entries 12, 13, 14.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsDescriptor {
+    /// Whether the entry may be loaded.
+    pub present: bool,
+    /// Base address.
+    pub base: u32,
+    /// Limit, in the unit the flags say.
+    pub limit: u32,
+    /// The flag bits of `struct user_desc` (seg_32bit is bit 0), kept to be read back.
+    pub flags: u32,
+}
+
+/// An 80-bit extended-precision number as the x87 stores it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct F80 {
+    /// The significand with its explicit integer bit.
+    pub mantissa: u64,
+    /// Sign in bit 15, biased exponent in bits 14 to 0.
+    pub sign_exponent: u16,
+}
+
+/// The x87 unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fpu {
+    /// Physical registers R0 to R7 (not ST-relative). MMX registers are their mantissas.
+    pub regs: [F80; 8],
+    /// Control word.
+    pub control: u16,
+    /// Status word without TOP, which is in `top`.
+    pub status: u16,
+    /// Physical number of ST(0).
+    pub top: u8,
+    /// One bit per physical register: set when not empty (the abridged tag word of FXSAVE).
+    pub valid: u8,
+    /// Opcode of the last x87 instruction, 11 bits.
+    pub last_opcode: u16,
+    /// Address of the last x87 instruction.
+    pub last_ip: u64,
+    /// Address of its memory operand.
+    pub last_data: u64,
+}
+
+impl Default for Fpu {
+    /// The state after `fninit`.
+    fn default() -> Self {
+        Self {
+            regs: [F80::default(); 8],
+            control: 0x037f,
+            status: 0,
+            top: 0,
+            valid: 0,
+            last_opcode: 0,
+            last_ip: 0,
+            last_data: 0,
+        }
+    }
+}
+
+/// The registers of one guest thread.
+///
+/// Plain data: the kernel, ptrace and signal frames read and write it between runs. General registers are 64 bits wide in
+/// either mode; in 32-bit mode the upper halves are zero.
+#[derive(Clone, Debug)]
+pub struct Cpu {
+    /// General registers in encoding order, see [`reg`].
+    pub gpr: [u64; 16],
+    /// Instruction pointer.
+    pub rip: u64,
+    /// Flags in architectural layout. Engines may keep them lazily while running; between runs they are exact.
+    pub eflags: u32,
+    /// Segment registers, indexed by [`Segment`].
+    pub segments: [Selector; 6],
+    /// Descriptors that `mov %reg, %gs` and friends load from.
+    pub tls: [TlsDescriptor; 3],
+    /// The x87 unit.
+    pub fpu: Fpu,
+    /// SSE registers.
+    pub xmm: [u128; 16],
+    /// SSE control and status.
+    pub mxcsr: u32,
+    /// Instruction set.
+    pub mode: Mode,
+    /// Instructions finished since the thread began.
+    pub retired: u64,
+}
+
+impl Default for Cpu {
+    /// The state Linux starts an i386 program with.
+    fn default() -> Self {
+        let data = Selector { selector: 0x2b, base: 0 };
+        let null = Selector::default();
+        let code = Selector { selector: 0x23, base: 0 };
+        Self {
+            gpr: [0; 16],
+            rip: 0,
+            eflags: 0x202,
+            segments: [data, code, data, data, null, null],
+            tls: [TlsDescriptor::default(); 3],
+            fpu: Fpu::default(),
+            xmm: [0; 16],
+            mxcsr: 0x1f80,
+            mode: Mode::I386,
+            retired: 0,
+        }
+    }
+}
