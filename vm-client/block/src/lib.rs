@@ -5,6 +5,7 @@
 
 mod device;
 mod overlay_store;
+pub mod remote;
 mod transport;
 
 pub use device::{BlockDevice, BlockError, OpGuard};
