@@ -1,1 +1,15 @@
-//! To be written.
+//! The Linux ABI as data: error numbers, system call numbers, flags and struct layouts of i386 (and x86-64).
+//!
+//! No behaviour and no state; the kernel crate gives these meaning. Layouts are encoded and decoded by explicit offsets,
+//! never by casting memory.
+
+pub mod errno;
+pub mod fcntl;
+pub mod nr;
+pub mod poll;
+pub mod signal;
+pub mod stat;
+pub mod termios;
+pub mod time;
+
+pub use errno::Errno;

@@ -1,0 +1,1 @@
+//! Terminal settings (termios(3), tty_ioctl(4)).

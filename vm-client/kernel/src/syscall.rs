@@ -1,0 +1,7 @@
+//! System calls: the context they run in, the tables, and the handlers by topic.
+
+mod cx;
+pub mod table;
+pub mod table_i386;
+
+pub use cx::SyscallCx;

@@ -1,0 +1,26 @@
+//! The i386 table (`int 0x80`).
+
+use super::table::{Row, build};
+
+/// Every topic's rows.
+const TOPICS: &[&[Row]] = &[];
+
+/// Makes the table, indexed by system call number.
+pub fn table() -> Vec<Option<Row>> {
+    build(TOPICS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linux_abi::nr;
+
+    #[test]
+    fn every_row_has_a_number_of_its_own_and_linux_name_for_it() {
+        let mut seen = std::collections::BTreeSet::new();
+        for row in TOPICS.iter().flat_map(|rows| rows.iter()) {
+            assert!(seen.insert(row.number), "{} appears twice", row.number);
+            assert_eq!(nr::i386::name(row.number), Some(row.name));
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Sessions (setsid(2), credentials(7)).
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::Pid;
+use crate::tty::Tty;
+
+/// A session and its controlling terminal.
+pub struct Session {
+    /// Session number: the pid of its leader.
+    pub sid: Pid,
+    /// Its controlling terminal, if it has one.
+    pub tty: RefCell<Option<Rc<Tty>>>,
+}
