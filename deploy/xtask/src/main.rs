@@ -1,1 +1,73 @@
-fn main() {}
+//! The project's tasks: `cargo xtask TASK`.
+//!
+//! Everything a fresh machine needs is found or installed here, each step says what it does, and a step whose inputs have
+//! not changed since it last succeeded is skipped ([`stamp`]). Depends on nothing but `anyhow`, so that the first
+//! `cargo xtask` starts in seconds; heavier tools (`deploy/bindgen`) are packages of their own that are built when needed.
+//!
+//! [`setup`] finds and installs tools ([`wasm_target`], [`apt`], [`node`]), [`client`] builds the browser client, [`demo`]
+//! makes the demo image and serves it, [`suites`] runs every test, [`bench`] measures, [`check`] formats and lints.
+
+mod apt;
+mod bench;
+mod check;
+mod client;
+mod demo;
+mod image;
+mod node;
+mod setup;
+mod shell;
+mod stamp;
+mod suites;
+mod wasm_target;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: cargo xtask TASK [OPTIONS]
+
+  demo    build the client and the demo image, serve both, print the address
+            --port N        listen on this port (default 8080, or the next free one)
+            --mirror URL    Debian mirror for the image (default: this machine's apt configuration)
+            --rebuild       make the demo image again
+            --no-serve      only build
+  test    run every test: crates, instruction set, guest programs, file systems, browser
+            SUITE...        only these (native, browser, types); --filter TEXT passes a filter on to each
+  setup   install what the other tasks need, and nothing else
+  build   build the browser client into build/client and vm-client/browser/npm/wasm
+  image   make the demo image in build/store (options of demo)
+  bench   measure the interpreter, the overlay store, start-up and sizes
+  fmt     format all Rust code (--check: only tell)
+  lint    rustfmt and clippy, warnings are errors
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let task = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let done = match task.as_str() {
+        "setup" => setup::everything().map(|()| true),
+        "build" => client::build().map(|_| true),
+        "image" => image::build(&rest).map(|_| true),
+        "demo" => demo::run(&rest),
+        "test" => suites::run(&rest),
+        "bench" => bench::run(&rest).map(|()| true),
+        "fmt" => check::format(&rest).map(|()| true),
+        "lint" => check::lint().map(|()| true),
+        "" | "help" | "-h" | "--help" => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        other => {
+            eprint!("xtask: there is no task {other:?}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

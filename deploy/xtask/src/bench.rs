@@ -1,0 +1,17 @@
+//! Measurements, printed as one table; nothing is judged here.
+
+use anyhow::Result;
+
+use crate::shell::{self, say};
+use crate::{apt, demo, node, setup};
+
+/// Runs the benchmarks of the browser client; words are passed on as a filter.
+pub(crate) fn run(filter: &[String]) -> Result<()> {
+    setup::for_tests()?;
+    apt::ensure(apt::BENCH)?;
+    demo::run(&["--no-serve".to_owned()])?;
+    say("measuring in Chromium and Node");
+    let mut bench = node::script("tests/browser/bench.mjs");
+    bench.arg("--block-server").arg(shell::target_dir().join("release/block-server"));
+    shell::run(bench.args(filter))
+}
