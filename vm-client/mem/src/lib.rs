@@ -4,8 +4,23 @@
 //! them and the frames behind them. The engine and the kernel read and write guest memory only through [`Mmu`]. It is the
 //! one library crate with `unsafe`.
 
+//!
+//! From the inside out: [`reserve`](ReserveError) gets raw memory from the host, `frame` hands it out as frames, `table`
+//! is the sparse page table of a space, `flat` and `tlb` are the caches in front of it, `rmap` leads from a frame to the
+//! pages it is mapped at, `mmu` ties them together, `access` and `code` are the engine's view.
+
+mod access;
 mod addr;
+mod code;
+mod flat;
+mod frame;
 mod mmu;
+mod reserve;
+mod rmap;
+mod table;
+mod tlb;
 
 pub use addr::{Access, FaultCause, FrameId, MmId, PAGE_SIZE, PageFault, Prot, Scalar, VirtAddr, Vpn};
-pub use mmu::{Mapping, Mmu, OutOfFrames};
+pub use frame::OutOfFrames;
+pub use mmu::{Mapping, Mmu, Sharing};
+pub use reserve::ReserveError;

@@ -1,0 +1,144 @@
+//! Flat tables: one word a page for the whole 32-bit space, lent to recently run address spaces.
+//!
+//! A table is 4 MiB of which the host commits only touched pieces. It is filled on the slow path; the list of touched
+//! pieces makes taking it back cost what was touched.
+
+use crate::reserve::{Region, ReserveError};
+use crate::{MmId, Vpn};
+
+/// How many tables exist at most.
+const TABLES: usize = 16;
+/// Words in a table.
+pub(crate) const WORDS: u64 = 1 << 20;
+/// Words in a piece: one host page.
+const PIECE_WORDS: usize = 1024;
+const PIECES: usize = WORDS as usize / PIECE_WORDS;
+
+/// A table's number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TableId(u8);
+
+struct FlatTable {
+    region: Region,
+    /// One bit for each piece that may hold words other than zero.
+    touched: [u64; PIECES / 64],
+    owner: Option<MmId>,
+    last_used: u64,
+}
+
+impl FlatTable {
+    fn new() -> Result<Self, ReserveError> {
+        Ok(Self { region: Region::reserve(WORDS * 4)?, touched: [0; PIECES / 64], owner: None, last_used: 0 })
+    }
+
+    fn words(&self) -> *mut u32 {
+        self.region.base().cast()
+    }
+
+    fn clear(&mut self) {
+        for (group, bits) in self.touched.iter_mut().enumerate() {
+            while *bits != 0 {
+                let piece = group * 64 + bits.trailing_zeros() as usize;
+                *bits &= *bits - 1;
+                // SAFETY: the piece is inside the table, which only this struct writes.
+                unsafe { self.region.base().cast::<u32>().add(piece * PIECE_WORDS).write_bytes(0, PIECE_WORDS) };
+            }
+        }
+    }
+}
+
+/// All flat tables.
+pub(crate) struct FlatTables {
+    tables: Vec<FlatTable>,
+    now: u64,
+}
+
+impl FlatTables {
+    /// Makes the first table, so that there is always one to lend.
+    pub(crate) fn new() -> Result<Self, ReserveError> {
+        Ok(Self { tables: vec![FlatTable::new()?], now: 0 })
+    }
+
+    /// Lends a table to an address space; when it was taken from another one, tells which.
+    pub(crate) fn lend(&mut self, to: MmId) -> (TableId, Option<MmId>) {
+        let unused = self.tables.iter().position(|table| table.owner.is_none());
+        let added = || {
+            if self.tables.len() >= TABLES {
+                return None;
+            }
+            // When the host has no memory for another one the spaces share what there is.
+            self.tables.push(FlatTable::new().ok()?);
+            Some(self.tables.len() - 1)
+        };
+        let index = unused.or_else(added).unwrap_or_else(|| {
+            let oldest = self.tables.iter().enumerate().min_by_key(|(_, table)| table.last_used);
+            oldest.map_or(0, |(index, _)| index)
+        });
+        let table = &mut self.tables[index];
+        table.clear();
+        let loser = table.owner.replace(to);
+        let id = TableId(index as u8);
+        self.touch(id);
+        (id, loser)
+    }
+
+    /// Takes a table back.
+    pub(crate) fn take_back(&mut self, id: TableId) {
+        let table = &mut self.tables[id.0 as usize];
+        table.clear();
+        table.owner = None;
+    }
+
+    /// Notes that a table is in use, so that others are taken first.
+    pub(crate) fn touch(&mut self, id: TableId) {
+        self.now += 1;
+        self.tables[id.0 as usize].last_used = self.now;
+    }
+
+    /// The first word of a table.
+    pub(crate) fn words(&self, id: TableId) -> *const u32 {
+        self.tables[id.0 as usize].words()
+    }
+
+    pub(crate) fn set(&mut self, id: TableId, page: Vpn, word: u32) {
+        if page.0 >= WORDS {
+            return;
+        }
+        let index = page.0 as usize;
+        let table = &mut self.tables[id.0 as usize];
+        let piece = index / PIECE_WORDS;
+        let bit = 1 << (piece % 64);
+        if word == 0 && table.touched[piece / 64] & bit == 0 {
+            // Already zero, and not worth a host page.
+            return;
+        }
+        table.touched[piece / 64] |= bit;
+        // SAFETY: `index` is below WORDS, the length of the table, and `&mut self` excludes other accesses.
+        unsafe { table.words().add(index).write(word) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(tables: &FlatTables, id: TableId, page: usize) -> u32 {
+        assert!(page < WORDS as usize);
+        // SAFETY: inside the table, and no write runs at the same time.
+        unsafe { tables.words(id).add(page).read() }
+    }
+
+    #[test]
+    fn the_least_recently_used_table_is_taken_and_comes_back_empty() {
+        let mut tables = FlatTables::new().unwrap();
+        let ids: Vec<_> = (0..TABLES as u32).map(|n| tables.lend(MmId(n))).collect();
+        assert!(ids.iter().all(|(_, loser)| loser.is_none()));
+        tables.set(ids[1].0, Vpn(0xbffff), 7);
+        assert_eq!(word(&tables, ids[1].0, 0xbffff), 7);
+        tables.touch(ids[0].0);
+        assert_eq!(tables.lend(MmId(99)), (ids[1].0, Some(MmId(1))));
+        assert_eq!(word(&tables, ids[1].0, 0xbffff), 0);
+        tables.take_back(ids[5].0);
+        assert_eq!(tables.lend(MmId(100)), (ids[5].0, None));
+    }
+}

@@ -1,0 +1,77 @@
+//! Large zeroed memory of which the host commits only what is touched.
+
+use std::fmt;
+use std::ptr::NonNull;
+
+/// The host could not reserve guest memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReserveError {
+    /// How many bytes were asked for.
+    pub bytes: u64,
+}
+
+impl fmt::Display for ReserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the host cannot reserve {} MiB for guest memory", self.bytes.div_ceil(1 << 20))
+    }
+}
+
+impl std::error::Error for ReserveError {}
+
+/// A page-aligned, zeroed reservation that never moves.
+///
+/// It hands out raw pointers only: who may touch which bytes when is the business of its two owners, the frame pool and
+/// the flat tables, and both are reached through `&Mmu` and `&mut Mmu` alone.
+pub(crate) struct Region {
+    base: NonNull<u8>,
+    #[cfg(not(target_arch = "wasm32"))]
+    allocation: (NonNull<u8>, std::alloc::Layout),
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Region {
+    pub(crate) fn reserve(bytes: u64) -> Result<Self, ReserveError> {
+        let fail = ReserveError { bytes };
+        // A stricter alignment than malloc's own would make the allocator clear the memory by hand, which touches it.
+        let size = usize::try_from(bytes).ok().and_then(|b| b.checked_add(crate::PAGE_SIZE)).ok_or(fail)?;
+        let layout = std::alloc::Layout::from_size_align(size, 16).map_err(|_| fail)?;
+        // SAFETY: the size is at least a page, so not zero.
+        let start = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).ok_or(fail)?;
+        // SAFETY: the offset is below a page, by which the allocation is longer than asked for.
+        let base = unsafe { start.add(start.align_offset(crate::PAGE_SIZE)) };
+        Ok(Self { base, allocation: (start, layout) })
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `reserve` with this layout and freed nowhere else.
+        unsafe { std::alloc::dealloc(self.allocation.0.as_ptr(), self.allocation.1) };
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+impl Region {
+    /// Grows the wasm memory itself: new pages are zero and not resident, while the Rust allocator would clear them.
+    /// wasm memory cannot shrink, so there is no `Drop`.
+    pub(crate) fn reserve(bytes: u64) -> Result<Self, ReserveError> {
+        const WASM_PAGE: u64 = 65536;
+        let fail = ReserveError { bytes };
+        let pages = usize::try_from(bytes.div_ceil(WASM_PAGE)).map_err(|_| fail)?;
+        let first = core::arch::wasm32::memory_grow::<0>(pages);
+        if first == usize::MAX {
+            return Err(fail);
+        }
+        let address = first.checked_mul(WASM_PAGE as usize).ok_or(fail)?;
+        let base = NonNull::new(std::ptr::with_exposed_provenance_mut::<u8>(address)).ok_or(fail)?;
+        Ok(Self { base })
+    }
+}
+
+impl Region {
+    /// The first byte.
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+}
