@@ -67,7 +67,7 @@ struct Board {
 
 impl Board {
     fn new() -> Result<Self> {
-        let mut mmu = Mmu::new(64);
+        let mut mmu = Mmu::new(64).map_err(|e| anyhow::anyhow!("{e:?}"))?;
         let mm = mmu.create_space(32);
         mmu.activate(mm);
         let mut board = Self { mmu, mm };
