@@ -7,6 +7,7 @@ pub mod errno;
 pub mod fcntl;
 pub mod nr;
 pub mod poll;
+pub mod siginfo;
 pub mod signal;
 pub mod stat;
 pub mod termios;

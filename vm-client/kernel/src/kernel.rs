@@ -1,16 +1,24 @@
 //! The kernel of one machine.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
+use linux_abi::time::Timespec;
 use vm_cpu::Engine;
 use vm_mem::Mmu;
-use vm_rt::{Executor, Timers};
+use vm_rt::{Executor, Timers, Turn, WaitQueue};
 
 use crate::host::Host;
+use crate::syscall::table::Row;
+use crate::syscall::table_i386;
+use crate::task::{ProcessTable, ThreadGroup};
+use crate::time::GuestClock;
 
 /// Everything the tasks of one machine share.
 pub struct Kernel {
+    this: Weak<Kernel>,
     /// The outside.
     pub host: Host,
     /// Guest memory.
@@ -21,4 +29,142 @@ pub struct Kernel {
     pub executor: Executor,
     /// Deadlines on guest monotonic time.
     pub timers: Timers,
+    /// Guest time.
+    pub clock: GuestClock,
+    /// Tasks and processes by number.
+    pub processes: ProcessTable,
+    /// uname(2).
+    pub uts: RefCell<Uts>,
+    /// Woken whenever a signal was sent to anybody, for sigtimedwait(2) and signalfd(2).
+    pub signal_arrived: WaitQueue,
+    /// The i386 system calls.
+    pub(crate) calls: Vec<Option<Row>>,
+    /// The built-in init, parent of what the host starts and of orphans.
+    pub(crate) init: OnceCell<Rc<ThreadGroup>>,
+    /// Calls of system calls that do not exist here: by number and program, how often.
+    unknown: RefCell<BTreeMap<(u32, String), u64>>,
+    /// Time at which the host clock was last compared with its real time.
+    followed: Cell<Duration>,
+}
+
+/// The strings of uname(2) that can change.
+#[derive(Clone, Debug)]
+pub struct Uts {
+    /// `nodename`
+    pub nodename: Vec<u8>,
+    /// `domainname`
+    pub domainname: Vec<u8>,
+}
+
+/// `release` of uname(2): the kernel whose behaviour is followed.
+pub const RELEASE: &str = "6.1.0-skiff";
+/// `version` of uname(2).
+pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC Skiff 0.1";
+
+/// What the kernel has to say about itself when something does not work.
+#[derive(Clone, Debug, Default)]
+pub struct Diagnostics {
+    /// System calls that do not exist here: number, name, program, how often.
+    pub unknown_calls: Vec<(u32, &'static str, String, u64)>,
+    /// Each task: number, name, state, and the call it is in.
+    pub tasks: Vec<(i32, String, &'static str, Option<&'static str>)>,
+}
+
+impl Kernel {
+    /// A kernel without processes and file systems.
+    pub fn new(host: Host, mmu: Mmu, engine: Box<dyn Engine>) -> Rc<Self> {
+        let frames = mmu.free_frames().1;
+        let clock = GuestClock::new(Rc::clone(&host.clock));
+        // One task for 32 frames, as many as Linux would allow with this much memory.
+        let max_tasks = (frames as usize / 32).clamp(64, 16_384);
+        Rc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            host,
+            mmu: Rc::new(RefCell::new(mmu)),
+            engine: RefCell::new(engine),
+            executor: Executor::new(),
+            timers: Timers::new(),
+            clock,
+            processes: ProcessTable::new(max_tasks),
+            uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
+            signal_arrived: WaitQueue::new(),
+            calls: table_i386::table(),
+            init: OnceCell::new(),
+            unknown: RefCell::default(),
+            followed: Cell::default(),
+        })
+    }
+
+    /// A reference that does not keep the kernel alive.
+    pub fn weak(&self) -> Weak<Kernel> {
+        Weak::clone(&self.this)
+    }
+
+    /// Another reference to the same kernel.
+    pub fn strong(&self) -> Rc<Kernel> {
+        self.this.upgrade().expect("a kernel lives in the Rc that its constructor made")
+    }
+
+    /// Time since boot.
+    pub fn now_monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Time since the Unix epoch.
+    pub fn now_realtime(&self) -> Timespec {
+        self.clock.realtime()
+    }
+
+    /// The built-in init.
+    pub fn init(&self) -> Option<&Rc<ThreadGroup>> {
+        self.init.get()
+    }
+
+    /// Whether this is the built-in init.
+    pub fn is_builtin_init(&self, group: &Rc<ThreadGroup>) -> bool {
+        self.init.get().is_some_and(|init| Rc::ptr_eq(init, group))
+    }
+
+    /// Runs tasks for about `budget` of host time and says when to come again.
+    pub fn turn(&self, budget: Duration) -> Turn {
+        let start = self.clock.host_ns();
+        let end = start + budget.as_nanos() as u64;
+        if self.now_monotonic().saturating_sub(self.followed.get()) > Duration::from_secs(1) {
+            self.followed.set(self.now_monotonic());
+            self.clock.follow_host();
+        }
+        loop {
+            self.timers.fire(self.now_monotonic());
+            if !self.executor.poll_one() {
+                let until = self.timers.next_deadline().map(|deadline| self.clock.to_host(deadline));
+                return Turn::Idle { until };
+            }
+            if self.clock.host_ns() >= end {
+                return Turn::Again;
+            }
+        }
+    }
+
+    /// Counts a call of a system call that does not exist here.
+    pub(crate) fn count_unknown(&self, number: u32, program: String) {
+        *self.unknown.borrow_mut().entry((number, program)).or_default() += 1;
+    }
+
+    /// What to show when something does not work.
+    pub fn diagnostics(&self) -> Diagnostics {
+        let name = |number: u32| linux_abi::nr::i386::name(number).unwrap_or("?");
+        let unknown_calls = self
+            .unknown
+            .borrow()
+            .iter()
+            .map(|((number, program), count)| (*number, name(*number), program.clone(), *count))
+            .collect();
+        let tasks = self
+            .processes
+            .tasks()
+            .iter()
+            .map(|task| (task.tid(), task.comm_text(), task.state.get().word(), task.in_syscall.get().map(name)))
+            .collect();
+        Diagnostics { unknown_calls, tasks }
+    }
 }

@@ -19,3 +19,10 @@ pub struct Path {
     /// The inode.
     pub inode: Rc<dyn Inode>,
 }
+
+/// The descriptors of a process. (Placeholder, the VFS engineer replaces it.)
+#[derive(Default)]
+pub struct FdTable {}
+
+/// Root, working directory and umask. (Placeholder, the VFS engineer replaces it.)
+pub struct FsContext {}

@@ -21,7 +21,7 @@ pub struct SyscallCx {
 impl SyscallCx {
     /// The caller's address space.
     pub fn mm(&self) -> Rc<Mm> {
-        Rc::clone(&self.task.mm.borrow())
+        self.task.mm().expect("a task in a system call has not ended and has an address space")
     }
 
     /// Reads user memory; EFAULT if any byte cannot be read. Never call it under a lock.

@@ -13,3 +13,15 @@ pub struct Session {
     /// Its controlling terminal, if it has one.
     pub tty: RefCell<Option<Rc<Tty>>>,
 }
+
+impl Session {
+    /// A session without a terminal.
+    pub fn new(sid: Pid) -> Self {
+        Self { sid, tty: RefCell::new(None) }
+    }
+
+    /// The controlling terminal.
+    pub fn tty(&self) -> Option<Rc<Tty>> {
+        self.tty.borrow().clone()
+    }
+}
