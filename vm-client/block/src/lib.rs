@@ -4,10 +4,18 @@
 //! ([`Transport`], verified chunks from a server or a static host). Nothing here knows file systems or the kernel.
 
 mod device;
+#[cfg(feature = "native")]
+mod file;
 mod overlay_store;
+mod pages;
+mod ram;
 pub mod remote;
 mod transport;
 
 pub use device::{BlockDevice, BlockError, OpGuard};
+#[cfg(feature = "native")]
+pub use file::FileDevice;
 pub use overlay_store::{Batch, Durability, OverlayStore, PageKey};
+pub use pages::PAGE_SIZE;
+pub use ram::RamDevice;
 pub use transport::{CHUNK_SIZE, ChunkId, Transport, Urgency};
