@@ -1,0 +1,1 @@
+//! The list of inodes that were unlinked while open.
