@@ -15,6 +15,8 @@ use crate::syscall::table::Row;
 use crate::syscall::table_i386;
 use crate::task::{ProcessTable, ThreadGroup};
 use crate::time::GuestClock;
+use crate::tty::console::Consoles;
+use crate::tty::pty::PtyTable;
 
 /// Everything the tasks of one machine share.
 pub struct Kernel {
@@ -33,6 +35,10 @@ pub struct Kernel {
     pub clock: GuestClock,
     /// Tasks and processes by number.
     pub processes: ProcessTable,
+    /// The virtual terminals.
+    pub consoles: Consoles,
+    /// The pseudoterminals.
+    pub ptys: Rc<PtyTable>,
     /// uname(2).
     pub uts: RefCell<Uts>,
     /// Woken whenever a signal was sent to anybody, for sigtimedwait(2) and signalfd(2).
@@ -79,6 +85,8 @@ impl Kernel {
         let max_tasks = (frames as usize / 32).clamp(64, 16_384);
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
+            consoles: Consoles::new(this, &host.console),
+            ptys: PtyTable::new(this),
             host,
             mmu: Rc::new(RefCell::new(mmu)),
             engine: RefCell::new(engine),
