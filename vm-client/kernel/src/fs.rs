@@ -1,1 +1,3 @@
 //! The file systems.
+
+pub mod pipe;

@@ -15,8 +15,7 @@ use crate::syscall::table::Row;
 use crate::syscall::table_i386;
 use crate::task::{ProcessTable, ThreadGroup};
 use crate::time::GuestClock;
-use crate::tty::console::Consoles;
-use crate::tty::pty::PtyTable;
+use crate::vfs::Vfs;
 
 /// Everything the tasks of one machine share.
 pub struct Kernel {
@@ -35,10 +34,8 @@ pub struct Kernel {
     pub clock: GuestClock,
     /// Tasks and processes by number.
     pub processes: ProcessTable,
-    /// The virtual terminals.
-    pub consoles: Consoles,
-    /// The pseudoterminals.
-    pub ptys: Rc<PtyTable>,
+    /// Files.
+    pub vfs: Rc<Vfs>,
     /// uname(2).
     pub uts: RefCell<Uts>,
     /// Woken whenever a signal was sent to anybody, for sigtimedwait(2) and signalfd(2).
@@ -85,8 +82,6 @@ impl Kernel {
         let max_tasks = (frames as usize / 32).clamp(64, 16_384);
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
-            consoles: Consoles::new(this, &host.console),
-            ptys: PtyTable::new(this),
             host,
             mmu: Rc::new(RefCell::new(mmu)),
             engine: RefCell::new(engine),
@@ -94,6 +89,7 @@ impl Kernel {
             timers: Timers::new(),
             clock,
             processes: ProcessTable::new(max_tasks),
+            vfs: Vfs::new(),
             uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
             signal_arrived: WaitQueue::new(),
             calls: table_i386::table(),
