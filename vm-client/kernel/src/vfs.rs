@@ -81,14 +81,13 @@ impl Vfs {
     pub fn new() -> Rc<Self> {
         let mounts = MountTable::default();
         let last_minor = Cell::new(0);
-        let anonymous = [("pipefs", 0x5049_5045), ("sockfs", 0x534f_434b), ("anon_inodefs", 0x0904_1934)].map(
-            |(name, magic)| {
+        let anonymous =
+            [("pipefs", 0x5049_5045), ("sockfs", 0x534f_434b), ("anon_inodefs", 0x0904_1934)].map(|(name, magic)| {
                 let fs: Rc<dyn FileSystem> = Rc::new(anonymous::AnonymousFs { name, magic });
                 let root = fs.root();
                 last_minor.set(last_minor.get() + 1);
                 (mounts.detached(Dentry::root(fs, root), name, 0), stat::makedev(0, last_minor.get()))
-            },
-        );
+            });
         Rc::new(Self {
             mounts,
             dentries: DentryCache::default(),

@@ -9,8 +9,7 @@ use super::action::{DefaultAction, Handler, default_action};
 use crate::Kernel;
 use crate::task::{Pid, Resource, Task, TaskState, ThreadGroup, WaitStatus};
 
-const STOP_SIGNALS: SigSet =
-    SigSet(1 << (19 - 1) | 1 << (20 - 1) | 1 << (21 - 1) | 1 << (22 - 1));
+const STOP_SIGNALS: SigSet = SigSet(1 << (19 - 1) | 1 << (20 - 1) | 1 << (21 - 1) | 1 << (22 - 1));
 
 impl Kernel {
     /// Sends a signal to one thread.

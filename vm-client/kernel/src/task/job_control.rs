@@ -41,7 +41,8 @@ impl Kernel {
 
     /// SIGHUP and SIGCONT to a group that has become orphaned and has stopped processes.
     pub(crate) fn hang_up_orphans(&self, pgrp: Pid, ignored: Option<&Rc<ThreadGroup>>) {
-        let stopped = self.processes.groups_of(pgrp).iter().any(|group| !group.is_exiting() && group.stop.get().is_some());
+        let stopped =
+            self.processes.groups_of(pgrp).iter().any(|group| !group.is_exiting() && group.stop.get().is_some());
         if stopped && self.is_orphaned_without(pgrp, ignored) {
             self.signal_pgrp(pgrp, Signal::HUP);
             self.signal_pgrp(pgrp, Signal::CONT);

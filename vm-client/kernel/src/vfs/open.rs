@@ -3,9 +3,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use linux_abi::fcntl::{
-    O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOFOLLOW, O_PATH, O_TMPFILE, O_TRUNC,
-};
+use linux_abi::fcntl::{O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOFOLLOW, O_PATH, O_TMPFILE, O_TRUNC};
 use linux_abi::stat;
 
 use super::permission::{self, May};
@@ -69,13 +67,7 @@ enum Created {
     No,
 }
 
-async fn find_or_create(
-    cx: &SyscallCx,
-    at: i32,
-    name: &[u8],
-    flags: OpenFlags,
-    mode: u32,
-) -> Result<(Path, Created)> {
+async fn find_or_create(cx: &SyscallCx, at: i32, name: &[u8], flags: OpenFlags, mode: u32) -> Result<(Path, Created)> {
     let mut walk = Walk::start(cx, at, name)?;
     let mut name = name.to_vec();
     loop {

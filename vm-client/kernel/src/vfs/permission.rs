@@ -76,12 +76,7 @@ pub fn mode_after_chmod(meta: &Metadata, mode: u32, creds: &Credentials) -> u32 
 }
 
 /// Checks chown(2) and gives the mode after it, if that changes.
-pub fn check_chown(
-    meta: &Metadata,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    creds: &Credentials,
-) -> Result<Option<u32>> {
+pub fn check_chown(meta: &Metadata, uid: Option<u32>, gid: Option<u32>, creds: &Credentials) -> Result<Option<u32>> {
     if !creds.capable(cap::CHOWN) {
         let keeps_owner = uid.is_none_or(|uid| uid == meta.uid);
         let own_group = gid.is_none_or(|gid| gid == meta.gid || creds.in_group(gid));
