@@ -36,6 +36,8 @@ pub struct Kernel {
     pub processes: ProcessTable,
     /// Files.
     pub vfs: Rc<Vfs>,
+    /// Where traced system calls are printed; `None` while tracing is off.
+    pub strace: RefCell<Option<Rc<dyn crate::strace::Output>>>,
     /// uname(2).
     pub uts: RefCell<Uts>,
     /// Woken whenever a signal was sent to anybody, for sigtimedwait(2) and signalfd(2).
@@ -90,6 +92,7 @@ impl Kernel {
             clock,
             processes: ProcessTable::new(max_tasks),
             vfs: Vfs::new(),
+            strace: RefCell::default(),
             uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
             signal_arrived: WaitQueue::new(),
             calls: table_i386::table(),
