@@ -15,6 +15,8 @@ use crate::syscall::table::Row;
 use crate::syscall::table_i386;
 use crate::task::{ProcessTable, ThreadGroup};
 use crate::time::GuestClock;
+use crate::tty::console::Consoles;
+use crate::tty::pty::PtyTable;
 use crate::vfs::Vfs;
 
 /// Everything the tasks of one machine share.
@@ -34,6 +36,10 @@ pub struct Kernel {
     pub clock: GuestClock,
     /// Tasks and processes by number.
     pub processes: ProcessTable,
+    /// The virtual terminals.
+    pub consoles: Consoles,
+    /// The pseudoterminals.
+    pub ptys: Rc<PtyTable>,
     /// Files.
     pub vfs: Rc<Vfs>,
     /// Where traced system calls are printed; `None` while tracing is off.
@@ -84,6 +90,8 @@ impl Kernel {
         let max_tasks = (frames as usize / 32).clamp(64, 16_384);
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
+            consoles: Consoles::new(this, &host.console),
+            ptys: PtyTable::new(this),
             host,
             mmu: Rc::new(RefCell::new(mmu)),
             engine: RefCell::new(engine),

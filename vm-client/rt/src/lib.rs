@@ -17,7 +17,7 @@ mod wait;
 
 pub use clock::{Clock, ManualClock};
 pub use executor::{Executor, Turn, yield_now};
-pub use io::Io;
+pub use io::{Either, Io, first_of};
 pub use mutex::{Mutex, MutexGuard};
 pub use timer::{Sleep, Timers};
 pub use wait::{Wait, WaitQueue};
