@@ -293,10 +293,10 @@ impl ClientSession {
 
     /// An object that came was verified (or thrown away): the server may send as many bytes more.
     pub fn consumed(&mut self, now: Duration, envelope_len: usize) {
-        if matches!(self.phase, Phase::Open | Phase::GoingAway) {
-            if let Some(credit) = self.flow.consumed(now, envelope_len, self.rtt) {
-                self.outbox.push_back(ClientFrame::Credit(credit));
-            }
+        if matches!(self.phase, Phase::Open | Phase::GoingAway)
+            && let Some(credit) = self.flow.consumed(now, envelope_len, self.rtt)
+        {
+            self.outbox.push_back(ClientFrame::Credit(credit));
         }
     }
 
