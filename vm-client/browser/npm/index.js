@@ -278,6 +278,7 @@ export class Linux {
       if (!this.#closed) this.#port.postMessage({ type: "hidden", hidden: document.visibilityState === "hidden" });
     };
     document.addEventListener("visibilitychange", tell);
+    globalThis.addEventListener("online", () => this.#closed || this.#port.postMessage({ type: "online" }));
     globalThis.addEventListener("pagehide", () => {
       if (!this.#closed) this.#port.postMessage({ type: "hidden", hidden: true });
     });

@@ -11,6 +11,7 @@ export type Request =
   | { type: "input"; vt: number; data: Uint8Array }
   | { type: "resize"; vt: number; columns: number; rows: number }
   | { type: "hidden"; hidden: boolean }
+  | { type: "online" }
   | { type: "sync"; id: number }
   | { type: "close"; id: number };
 
@@ -69,8 +70,6 @@ export interface Failure {
     | "overlay-lost"
     | "overlay-full"
     | "storage-blocked"
-    | "offline"
-    | "online"
     | "errno"
     | "crashed"
     | "closed";
@@ -98,8 +97,10 @@ export interface Stats {
   memory: number;
   /** Guest tasks alive. */
   tasks: number;
+  /** Guest tasks made since the start. */
+  created: number;
+  /** Guest instructions executed since the start. */
+  retired: number;
   /** Whether the server cannot be reached. */
   offline: boolean;
-  /** The manifest that runs, in hex. */
-  manifest: string;
 }

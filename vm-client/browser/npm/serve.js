@@ -8,7 +8,8 @@ import init, { Vm } from "./wasm/skiff.js";
 const TURN_MS = 8;
 /** `setTimeout` waits at least this long once it is nested. */
 const TIMER_FLOOR_MS = 5;
-const STATS_MS = 250;
+const STATS_MS = 200;
+const STATS = ["diskWaiting", "diskLatency", "chunks", "overlayBytes", "memory", "tasks", "created", "retired", "offline"];
 
 /**
  * @param {{ post(report: import("./protocol.js").Report, transfer?: ArrayBuffer[]): void }} port
@@ -60,16 +61,18 @@ class Machine {
     await init({ module_or_path: this.#around.module });
     this.#vm = new Vm(this.#host(), options.memory);
     this.#vm.resize(1, options.columns, options.rows);
+    this.#stats = setInterval(() => this.#report(), STATS_MS);
     this.kick();
     const manifest = await this.#call((call) => this.#vm.find_image(call, options.image));
     const pages = options.overlay ? await this.#openPages(options, manifest) : undefined;
     await this.#call((call) => this.#vm.mount(call, pages));
-    this.#stats = setInterval(() => this.#report(), STATS_MS);
     return { manifest, persistent: pages !== undefined };
   }
 
   on_spawn({ process, program }) {
-    return this.#call((call) => this.#vm.spawn(call, process, program));
+    const { file, args, env, cwd, uid, gid, stdio } = program;
+    const vt = stdio === "streams" ? undefined : stdio.vt;
+    return this.#call((call) => this.#vm.spawn(call, process, file, args, env, cwd, uid, gid, vt));
   }
 
   on_stdin({ process, data }) {
@@ -82,7 +85,7 @@ class Machine {
     const left = Math.max(0, (this.#backlog.get(key) ?? 0) - bytes);
     this.#backlog.set(key, left);
     if (stream.vt !== undefined) this.#vm.console_drained(stream.vt);
-    else this.#vm.stream_drained(stream.process, stream.fd);
+    else this.#vm.stream_drained(stream.process);
     this.kick();
   }
 
@@ -104,6 +107,11 @@ class Machine {
   on_hidden({ hidden }) {
     // A hidden page may be gone a moment later.
     if (hidden && this.#vm && !this.#dead) this.#vm.sync_soon();
+    this.kick();
+  }
+
+  on_online() {
+    this.#vm.online();
     this.kick();
   }
 
@@ -243,8 +251,12 @@ class Machine {
     const cpu = Math.min(1, this.#busyMs / Math.max(1, now - this.#statsSince));
     this.#busyMs = 0;
     this.#statsSince = now;
-    const stats = { ...this.#vm.stats(), cpu: Math.round(cpu * 100) / 100, bytesFetched: this.#meter.bytes };
+    const known = this.#vm.stats();
+    const stats = { cpu: Math.round(cpu * 100) / 100, bytesFetched: this.#meter.bytes };
+    for (const key of STATS) stats[key] = known[key];
+    known.free();
     if (Object.keys(stats).every((key) => stats[key] === this.#shown[key])) return;
+    if (stats.created !== this.#shown.created) this.#port.post({ type: "event", event: "processCreated", value: stats.created });
     this.#shown = stats;
     this.#port.post({ type: "stats", stats });
   }

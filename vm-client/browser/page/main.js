@@ -50,6 +50,7 @@ async function start(name) {
     onStats: (stats) => {
       status.show(stats);
       boot.progress(stats);
+      offline(stats.offline);
     },
   });
   linux.terminal = terminal;
@@ -87,8 +88,15 @@ async function shells() {
   }
 }
 
+function offline(now) {
+  const text =
+    "The server cannot be reached. Programs that need more of the disk wait, nothing is lost, and everything goes on by " +
+    "itself once the server answers.";
+  if (now) banner.show("offline", text);
+  else banner.remove("offline");
+}
+
 function notice({ code, message }) {
-  if (code === "online") return banner.remove("offline");
   banner.show(code, message, { bad: code === "image-corrupt" || code === "overlay-lost" || code === "overlay-full" });
 }
 

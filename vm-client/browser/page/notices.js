@@ -2,7 +2,8 @@
 
 export const banner = {
   show(code, text, { bad = false, action } = {}) {
-    this.remove(code);
+    const old = document.querySelector(`.banner[data-code="${code}"] span`);
+    if (old) return void (old.textContent = text);
     const row = document.createElement("div");
     row.className = bad ? "banner bad" : "banner";
     row.dataset.code = code;

@@ -33,6 +33,34 @@ extern "C" {
     #[wasm_bindgen(method, js_name = consoleBacklog)]
     pub fn console_backlog(this: &Host, vt: u32) -> u32;
 
+    /// Takes output of a program with streams; `fd` is 1 or 2. The bytes are only valid during the call.
+    #[wasm_bindgen(method, js_name = streamWrite)]
+    pub fn stream_write(this: &Host, process: u32, fd: i32, bytes: &[u8]);
+
+    /// Bytes given to `streamWrite` that were not taken yet.
+    #[wasm_bindgen(method, js_name = streamBacklog)]
+    pub fn stream_backlog(this: &Host, process: u32, fd: i32) -> u32;
+
+    /// Answers a call.
+    #[wasm_bindgen(method)]
+    pub fn finished(this: &Host, call: u32, value: &JsValue);
+
+    /// Answers a call that failed.
+    #[wasm_bindgen(method)]
+    pub fn failed(this: &Host, call: u32, code: &str, text: &str, errno: Option<String>);
+
+    /// Tells the end of a program: its status as a shell has it, and the signal that ended it, or 0.
+    #[wasm_bindgen(method)]
+    pub fn exited(this: &Host, process: u32, status: i32, signal: u32);
+
+    /// Tells an event that the page may listen to.
+    #[wasm_bindgen(method)]
+    pub fn event(this: &Host, name: &str, value: &JsValue);
+
+    /// Tells a person something.
+    #[wasm_bindgen(method)]
+    pub fn notice(this: &Host, code: &str, text: &str);
+
     /// Starts a GET.
     #[wasm_bindgen(method)]
     pub fn fetch(this: &Host, url: &str, reload: bool, limit: f64) -> Request;
@@ -44,6 +72,38 @@ extern "C" {
     /// Whether `connect` can work at all.
     #[wasm_bindgen(method, js_name = hasSockets)]
     pub fn has_sockets(this: &Host) -> bool;
+}
+
+/// What the machine is doing; the fields of `Stats` in `protocol.d.ts` that it knows.
+#[wasm_bindgen]
+pub struct Stats {
+    /// Chunks that programs stand still for.
+    #[wasm_bindgen(readonly, js_name = diskWaiting)]
+    pub disk_waiting: f64,
+    /// Mean time of the last reads, ms.
+    #[wasm_bindgen(readonly, js_name = diskLatency)]
+    pub disk_latency: f64,
+    /// Chunks fetched and verified.
+    #[wasm_bindgen(readonly)]
+    pub chunks: f64,
+    /// Bytes of changed pages.
+    #[wasm_bindgen(readonly, js_name = overlayBytes)]
+    pub overlay_bytes: f64,
+    /// Guest memory in use, bytes.
+    #[wasm_bindgen(readonly)]
+    pub memory: f64,
+    /// Tasks alive.
+    #[wasm_bindgen(readonly)]
+    pub tasks: f64,
+    /// Tasks made since the start.
+    #[wasm_bindgen(readonly)]
+    pub created: f64,
+    /// Instructions executed since the start.
+    #[wasm_bindgen(readonly)]
+    pub retired: f64,
+    /// Whether the server cannot be reached.
+    #[wasm_bindgen(readonly)]
+    pub offline: bool,
 }
 
 #[wasm_bindgen]

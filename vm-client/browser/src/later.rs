@@ -22,6 +22,15 @@ pub fn set_event_loop(host: &Host) {
     EVENT_LOOP.with(|slot| *slot.borrow_mut() = Some((host.clone(), kick)));
 }
 
+/// Has the event loop call the machine soon.
+pub fn kick() {
+    EVENT_LOOP.with(|slot| {
+        if let Some((host, _)) = &*slot.borrow() {
+            host.kick();
+        }
+    });
+}
+
 /// Waits for a promise, and has the event loop called when it settles: the task that waits here is polled by
 /// `Vm::turn`, not by JavaScript.
 pub async fn settled(promise: Promise) -> Result<JsValue, JsValue> {
