@@ -1,5 +1,1 @@
 //! The file systems.
-
-pub mod dev;
-pub mod devpts;
-pub mod pipe;

@@ -11,13 +11,13 @@ use vm_mem::Mmu;
 use vm_rt::{Executor, Timers, Turn, WaitQueue};
 
 use crate::host::Host;
+use crate::mm::{self, Memory};
 use crate::syscall::table::Row;
 use crate::syscall::table_i386;
 use crate::task::{ProcessTable, ThreadGroup};
 use crate::time::GuestClock;
 use crate::tty::console::Consoles;
 use crate::tty::pty::PtyTable;
-use crate::vfs::Vfs;
 
 /// Everything the tasks of one machine share.
 pub struct Kernel {
@@ -26,6 +26,8 @@ pub struct Kernel {
     pub host: Host,
     /// Guest memory.
     pub mmu: Rc<RefCell<Mmu>>,
+    /// Who has it: address spaces and page caches.
+    pub memory: Rc<Memory>,
     /// What runs guest code.
     pub engine: RefCell<Box<dyn Engine>>,
     /// Polls the tasks.
@@ -40,10 +42,6 @@ pub struct Kernel {
     pub consoles: Consoles,
     /// The pseudoterminals.
     pub ptys: Rc<PtyTable>,
-    /// Files.
-    pub vfs: Rc<Vfs>,
-    /// Where traced system calls are printed; `None` while tracing is off.
-    pub strace: RefCell<Option<Rc<dyn crate::strace::Output>>>,
     /// uname(2).
     pub uts: RefCell<Uts>,
     /// Woken whenever a signal was sent to anybody, for sigtimedwait(2) and signalfd(2).
@@ -88,26 +86,28 @@ impl Kernel {
         let clock = GuestClock::new(Rc::clone(&host.clock));
         // One task for 32 frames, as many as Linux would allow with this much memory.
         let max_tasks = (frames as usize / 32).clamp(64, 16_384);
-        Rc::new_cyclic(|this| Self {
+        let mmu = Rc::new(RefCell::new(mmu));
+        let kernel = Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
             consoles: Consoles::new(this, &host.console),
             ptys: PtyTable::new(this),
             host,
-            mmu: Rc::new(RefCell::new(mmu)),
+            memory: Memory::new(Rc::clone(&mmu)),
+            mmu,
             engine: RefCell::new(engine),
             executor: Executor::new(),
             timers: Timers::new(),
             clock,
             processes: ProcessTable::new(max_tasks),
-            vfs: Vfs::new(),
-            strace: RefCell::default(),
             uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
             signal_arrived: WaitQueue::new(),
             calls: table_i386::table(),
             init: OnceCell::new(),
             unknown: RefCell::default(),
             followed: Cell::default(),
-        })
+        });
+        kernel.executor.spawn(mm::memory::write_back_periodically(kernel.weak()));
+        kernel
     }
 
     /// A reference that does not keep the kernel alive.

@@ -11,7 +11,6 @@ pub mod kernel;
 pub mod loader;
 pub mod mm;
 pub mod signal;
-pub mod strace;
 pub mod syscall;
 pub mod task;
 pub mod time;

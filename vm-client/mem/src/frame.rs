@@ -245,6 +245,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri stops when memory runs out")]
     fn more_memory_than_the_host_has_is_an_error() {
         assert!(Region::reserve(1 << 62).is_err());
     }

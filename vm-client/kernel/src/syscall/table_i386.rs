@@ -1,12 +1,9 @@
 //! The i386 table (`int 0x80`).
 
-use super::poll;
 use super::table::{Row, build};
 
 /// Every topic's rows.
-const TOPICS: &[&[Row]] = &[
-    poll::ROWS, //
-];
+const TOPICS: &[&[Row]] = &[];
 
 /// Makes the table, indexed by system call number.
 pub fn table() -> Vec<Option<Row>> {
