@@ -229,6 +229,11 @@ impl ClientSession {
         self.wants.contains_key(hash)
     }
 
+    /// Whether an object was asked for over this connection and is not answered yet.
+    pub fn is_in_flight(&self, hash: &Hash) -> bool {
+        self.wants.get(hash).is_some_and(|want| !want.queued)
+    }
+
     /// Objects asked for and not answered.
     pub fn in_flight(&self) -> usize {
         self.wants.values().filter(|want| !want.queued).count()
@@ -293,10 +298,10 @@ impl ClientSession {
 
     /// An object that came was verified (or thrown away): the server may send as many bytes more.
     pub fn consumed(&mut self, now: Duration, envelope_len: usize) {
-        if matches!(self.phase, Phase::Open | Phase::GoingAway) {
-            if let Some(credit) = self.flow.consumed(now, envelope_len, self.rtt) {
-                self.outbox.push_back(ClientFrame::Credit(credit));
-            }
+        if matches!(self.phase, Phase::Open | Phase::GoingAway)
+            && let Some(credit) = self.flow.consumed(now, envelope_len, self.rtt)
+        {
+            self.outbox.push_back(ClientFrame::Credit(credit));
         }
     }
 
@@ -318,13 +323,13 @@ impl ClientSession {
     }
 
     /// When [`ClientSession::tick`] or [`ClientSession::poll_transmit`] has something to do at the latest.
-    pub fn deadline(&self) -> Option<Duration> {
+    pub fn deadline(&self, now: Duration) -> Option<Duration> {
         match self.phase {
             Phase::Hello { since } => Some(since + WELCOME_TIMEOUT),
             Phase::Open | Phase::GoingAway => {
                 let alive = self.ping.map_or(self.heard_at + self.patience(), |(_, sent)| sent + PONG_TIMEOUT);
                 let waiting = !(self.demand.is_empty() && self.prefetch.is_empty());
-                Some(if waiting && self.paused_until > self.heard_at { alive.min(self.paused_until) } else { alive })
+                Some(if waiting && self.paused_until > now { alive.min(self.paused_until) } else { alive })
             }
             Phase::Down | Phase::Broken => None,
         }

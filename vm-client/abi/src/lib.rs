@@ -5,6 +5,7 @@
 
 pub mod errno;
 pub mod fcntl;
+pub mod ioctl;
 pub mod mman;
 pub mod nr;
 pub mod poll;

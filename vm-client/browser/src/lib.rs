@@ -1,1 +1,22 @@
-//! To be written.
+//! The machine in a browser tab or in Node: `vm-machine` with everything outside it done by JavaScript.
+//!
+//! Compiled to one wasm module that runs in a Web Worker without SharedArrayBuffer, or in Node. JavaScript (`npm/`) owns
+//! the event loop: it calls [`Vm::turn`] until there is nothing to do and hands in keys, file data and network replies.
+//! What the machine asks of JavaScript is the interface [`host::Host`], implemented in `npm/host.js`.
+//!
+//! - [`Vm`]: the exported class, one machine.
+//! - [`clock`], [`console`](mod@console): the kernel's host traits.
+//! - [`network`]: `fetch` and `WebSocket` for the remote disk's client.
+//! - [`overlay`], [`presence`]: written pages in IndexedDB.
+//! - [`later`]: promises as futures that wake the event loop.
+//!
+//! Left out: anything that decides what Linux does. That is `vm-kernel`.
+
+pub mod clock;
+pub mod console;
+pub mod host;
+pub mod later;
+pub mod network;
+pub mod overlay;
+pub mod presence;
+pub mod vm;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use vm_block::BlockDevice;
 use vm_rt::Mutex;
 
+use crate::Ino;
 use crate::error::{Corrupt, Ext2Error};
 use crate::group::{Group, inode_table_blocks};
 use crate::source::{Block, BlockCache, Counter, Source};
@@ -64,6 +65,8 @@ pub struct Ext2<D> {
     pub(crate) commits: Counter,
     /// Commits so far that freed blocks, so that a reader may have followed a stale pointer.
     pub(crate) frees: Counter,
+    /// Unlinked inodes that are still open, in the order of the list on disk, its head last.
+    pub(crate) orphans: RefCell<Vec<Ino>>,
     pub(crate) read_only: bool,
 }
 
@@ -73,7 +76,7 @@ impl<D: BlockDevice> Ext2<D> {
     pub async fn mount(device: D, options: MountOptions) -> Result<Self, Ext2Error> {
         let fs = Self::open(device, options).await?;
         if !fs.read_only {
-            let _ = &fs;
+            fs.free_orphans().await?;
         }
         Ok(fs)
     }
@@ -102,6 +105,7 @@ impl<D: BlockDevice> Ext2<D> {
             changing: Mutex::new(()),
             commits: Counter::default(),
             frees: Counter::default(),
+            orphans: RefCell::default(),
             read_only,
         })
     }
@@ -181,6 +185,10 @@ impl<D: BlockDevice> Source for Ext2<D> {
         self.groups.borrow().get(number as usize).copied().ok_or(Ext2Error::NotFound)
     }
 
+    fn is_orphan(&self, ino: Ino) -> bool {
+        self.orphans.borrow().contains(&ino)
+    }
+
     async fn block(&self, block: u32) -> Result<Block, Ext2Error> {
         let offset = u64::from(block) * u64::from(self.superblock.block_size);
         loop {
@@ -214,6 +222,10 @@ impl<D: BlockDevice> Source for Now<'_, D> {
 
     fn group(&self, number: u32) -> Result<Group, Ext2Error> {
         self.0.group(number)
+    }
+
+    fn is_orphan(&self, ino: Ino) -> bool {
+        self.0.is_orphan(ino)
     }
 
     async fn block(&self, block: u32) -> Result<Block, Ext2Error> {

@@ -20,6 +20,9 @@
 //!
 //! It knows nothing of the kernel: permissions, caches of names and pages, and which inodes are open are the caller's.
 
+mod alloc;
+mod attr;
+mod bitmap;
 mod dir;
 mod error;
 mod fs;
@@ -27,15 +30,20 @@ mod group;
 mod inode;
 mod le;
 mod map;
+mod namei;
 mod orphan;
 mod read;
 mod source;
 mod superblock;
 mod symlink;
+mod txn;
+mod write;
 mod xattr;
 
+pub use attr::{SetAttr, SetXattr};
 pub use dir::DirEntry;
 pub use error::{Corrupt, Ext2Error};
 pub use fs::{Ext2, MountOptions, StatFs};
 pub use inode::{DeviceNumber, FileType, Ino, Inode, Time, flag};
+pub use namei::{NewInode, RenameMode, Unlinked};
 pub use superblock::Superblock;

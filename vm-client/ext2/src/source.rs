@@ -32,6 +32,9 @@ pub(crate) trait Source {
     /// Bytes of file data, which are not cached here.
     async fn data(&self, offset: u64, buf: &mut [u8]) -> Result<(), Ext2Error>;
 
+    /// Whether an inode without links is kept because it is still open.
+    fn is_orphan(&self, ino: Ino) -> bool;
+
     /// The block and offset of an inode's slot.
     fn inode_slot(&self, ino: Ino) -> Result<(u32, usize), Ext2Error> {
         let (group, block, offset) = inode_place(self.sb(), ino)?;
@@ -52,7 +55,7 @@ pub(crate) trait Source {
         let block = self.block(block).await?;
         let size = self.sb().inode_size as usize;
         let inode = Inode::parse(block.get(offset..offset + size).unwrap_or(&[]));
-        if inode.mode == 0 {
+        if inode.mode == 0 || inode.links == 0 && !self.is_orphan(ino) {
             return Err(Ext2Error::NotFound);
         }
         if inode.flags & (crate::inode::flag::EXTENTS | crate::inode::flag::INLINE_DATA) != 0 {

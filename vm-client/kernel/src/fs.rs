@@ -1,1 +1,5 @@
 //! The file systems.
+
+pub mod dev;
+pub mod devpts;
+pub mod pipe;

@@ -18,6 +18,7 @@ use crate::task::{ProcessTable, ThreadGroup};
 use crate::time::GuestClock;
 use crate::tty::console::Consoles;
 use crate::tty::pty::PtyTable;
+use crate::vfs::Vfs;
 
 /// Everything the tasks of one machine share.
 pub struct Kernel {
@@ -42,6 +43,10 @@ pub struct Kernel {
     pub consoles: Consoles,
     /// The pseudoterminals.
     pub ptys: Rc<PtyTable>,
+    /// Files.
+    pub vfs: Rc<Vfs>,
+    /// Where traced system calls are printed; `None` while tracing is off.
+    pub strace: RefCell<Option<Rc<dyn crate::strace::Output>>>,
     /// uname(2).
     pub uts: RefCell<Uts>,
     /// Woken whenever a signal was sent to anybody, for sigtimedwait(2) and signalfd(2).
@@ -99,6 +104,8 @@ impl Kernel {
             timers: Timers::new(),
             clock,
             processes: ProcessTable::new(max_tasks),
+            vfs: Vfs::new(),
+            strace: RefCell::default(),
             uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
             signal_arrived: WaitQueue::new(),
             calls: table_i386::table(),

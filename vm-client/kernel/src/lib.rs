@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod loader;
 pub mod mm;
 pub mod signal;
+pub mod strace;
 pub mod syscall;
 pub mod task;
 pub mod time;

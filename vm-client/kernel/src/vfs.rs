@@ -2,27 +2,174 @@
 //! descriptors.
 //!
 //! [`FileSystem`] gives a root [`Inode`]; an inode opens to a [`File`] (Linux's `file_operations`); a [`File`] in use is an
-//! `OpenFile` (Linux's `struct file`: position, flags, path). Default methods answer the right errno, so a new file type
-//! is short.
+//! [`OpenFile`] (Linux's `struct file`: position, flags, path) behind a number in an [`FdTable`]. Default methods answer
+//! the right errno, so a new file type is short. Names are [`Dentry`]s, a place is a [`Path`] (name and mount), [`walk`]
+//! finds places and [`open`] opens them; [`names`] changes names. [`Vfs`] is what all tasks of a machine share.
 
+mod anonymous;
+mod dentry;
+mod directory;
+mod fd_table;
 pub mod file;
+mod fs_context;
 pub mod inode;
+pub mod locks;
+pub mod mount;
+pub mod names;
+pub mod notify;
+pub mod open;
+mod open_file;
+mod path;
+pub mod permission;
+pub mod special;
+pub mod walk;
 
-pub use file::{File, IoMode};
+pub use dentry::{Dentry, DentryCache};
+pub use fd_table::{FdTable, OnExec};
+pub use file::{File, IoMode, Mappable};
+pub use fs_context::FsContext;
 pub use inode::{Dirent, FileSystem, FileType, Inode, Metadata, OpenFlags, SetAttr, StatFs};
+pub use mount::{Mount, MountTable};
+pub use open_file::{OpenFile, Whence};
+pub use path::Path;
+pub use walk::Follow;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
-/// A place in the tree: an inode as seen through a mount. (To be refined by the VFS engineer.)
-#[derive(Clone)]
-pub struct Path {
-    /// The inode.
-    pub inode: Rc<dyn Inode>,
+use linux_abi::stat;
+use linux_abi::time::Timespec;
+use vm_rt::Mutex;
+
+use crate::SyscallCx;
+use crate::task::Credentials;
+
+/// What all tasks of a machine share about files.
+pub struct Vfs {
+    /// The tree.
+    pub mounts: MountTable,
+    /// Names in core.
+    pub dentries: DentryCache,
+    /// Device drivers.
+    pub drivers: special::Drivers,
+    /// File locks.
+    pub locks: locks::LockTable,
+    /// Watches.
+    pub notifier: notify::Notifier,
+    /// Open fifos and pipes by inode.
+    pub pipes: crate::fs::pipe::Pipes,
+    rename_lock: Mutex<()>,
+    last_minor: Cell<u32>,
+    last_ino: Cell<u64>,
+    anonymous: [(Rc<Mount>, u64); 3],
+    open_files: Cell<u64>,
 }
 
-/// The descriptors of a process. (Placeholder, the VFS engineer replaces it.)
-#[derive(Default)]
-pub struct FdTable {}
+/// Which kind of file without a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anonymous {
+    /// A pipe.
+    Pipe,
+    /// A socket.
+    Socket,
+    /// An event descriptor of any kind.
+    Event,
+}
 
-/// Root, working directory and umask. (Placeholder, the VFS engineer replaces it.)
-pub struct FsContext {}
+impl Vfs {
+    /// A tree without mounts.
+    pub fn new() -> Rc<Self> {
+        let mounts = MountTable::default();
+        let last_minor = Cell::new(0);
+        let anonymous =
+            [("pipefs", 0x5049_5045), ("sockfs", 0x534f_434b), ("anon_inodefs", 0x0904_1934)].map(|(name, magic)| {
+                let fs: Rc<dyn FileSystem> = Rc::new(anonymous::AnonymousFs { name, magic });
+                let root = fs.root();
+                last_minor.set(last_minor.get() + 1);
+                (mounts.detached(Dentry::root(fs, root), name, 0), stat::makedev(0, last_minor.get()))
+            });
+        Rc::new(Self {
+            mounts,
+            dentries: DentryCache::default(),
+            drivers: special::Drivers::default(),
+            locks: locks::LockTable::default(),
+            notifier: notify::Notifier::default(),
+            pipes: crate::fs::pipe::Pipes::default(),
+            rename_lock: Mutex::default(),
+            last_minor,
+            last_ino: Cell::new(0),
+            anonymous,
+            open_files: Cell::new(0),
+        })
+    }
+
+    /// A device number for a file system without a disk.
+    pub fn new_device_number(&self) -> u64 {
+        self.last_minor.set(self.last_minor.get() + 1);
+        stat::makedev(0, self.last_minor.get())
+    }
+
+    /// How many files are open.
+    pub fn open_files(&self) -> u64 {
+        self.open_files.get()
+    }
+
+    /// A place for a file without a name.
+    pub fn anonymous_path(&self, kind: Anonymous, mode: u32, creds: &Credentials, now: Timespec) -> Path {
+        let index = match kind {
+            Anonymous::Pipe => 0,
+            Anonymous::Socket => 1,
+            Anonymous::Event => 2,
+        };
+        let (mount, dev) = &self.anonymous[index];
+        let ino = self.last_ino.get() + 1;
+        self.last_ino.set(ino);
+        let inode = anonymous::AnonymousInode::new(*dev, ino, mode, creds.fsuid, creds.fsgid, now);
+        Path { mount: Rc::clone(mount), dentry: Dentry::root(Rc::clone(mount.fs()), inode) }
+    }
+
+    /// An open file without a name; `mode` is what fstat(2) shows, type bits included.
+    pub fn open_anonymous(
+        self: &Rc<Self>,
+        cx: &SyscallCx,
+        kind: Anonymous,
+        mode: u32,
+        file: Rc<dyn File>,
+        flags: OpenFlags,
+    ) -> Rc<OpenFile> {
+        let path = self.anonymous_path(kind, mode, &cx.creds(), cx.now());
+        OpenFile::new(self, file, path, flags)
+    }
+
+    /// The last descriptor of an open file went.
+    fn closed(&self, file: &OpenFile) {
+        self.open_files.set(self.open_files.get().saturating_sub(1));
+        self.locks.release_open_file(file.inode(), std::ptr::from_ref(file) as usize);
+        if !file.is_path_only() {
+            let mask = if file.flags().writable() { notify::CLOSE_WRITE } else { notify::CLOSE_NOWRITE };
+            self.notifier.changed(&file.path().dentry, mask);
+        }
+    }
+}
+
+impl SyscallCx {
+    /// The caller's descriptors.
+    pub fn files(&self) -> Rc<FdTable> {
+        Rc::clone(&self.task.files.borrow())
+    }
+
+    /// The caller's root, working directory and umask.
+    pub fn fs(&self) -> Rc<FsContext> {
+        Rc::clone(&self.task.fs.borrow())
+    }
+
+    /// Who the caller acts as.
+    pub fn creds(&self) -> Rc<Credentials> {
+        Rc::clone(&self.task.creds.borrow())
+    }
+
+    /// The time that files are stamped with.
+    pub fn now(&self) -> Timespec {
+        self.kernel.now_realtime()
+    }
+}

@@ -135,7 +135,7 @@ fn busy_is_waited_out_and_absence_is_reported() {
     session.message(T0, &busy.emit().into());
     assert!(sent(&mut session, T0).is_empty());
     let later = T0 + Duration::from_millis(200);
-    assert_eq!(session.deadline(), Some(later));
+    assert_eq!(session.deadline(T0), Some(later));
     assert_eq!(sent(&mut session, later), [ClientFrame::Get { request: 2, priority: 0, hashes: vec![hash(1)] }]);
     let absent = ServerFrame::Error {
         request: 2,

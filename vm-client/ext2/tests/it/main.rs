@@ -1,4 +1,6 @@
 //! The crate against e2fsprogs: images made by `mke2fs`, our changes judged by `e2fsck` and read back by `debugfs`.
 
+mod changing;
 mod host;
+mod model;
 mod reading;

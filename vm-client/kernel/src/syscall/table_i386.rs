@@ -1,9 +1,12 @@
 //! The i386 table (`int 0x80`).
 
+use super::poll;
 use super::table::{Row, build};
 
 /// Every topic's rows.
-const TOPICS: &[&[Row]] = &[];
+const TOPICS: &[&[Row]] = &[
+    poll::ROWS, //
+];
 
 /// Makes the table, indexed by system call number.
 pub fn table() -> Vec<Option<Row>> {

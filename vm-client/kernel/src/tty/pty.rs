@@ -89,7 +89,7 @@ impl PtyTable {
     /// Opens /dev/ptmx: makes a new pseudoterminal and returns its master.
     pub fn open_master(self: &Rc<Self>, cx: &SyscallCx) -> Result<Rc<dyn File>> {
         let creds = cx.task.credentials();
-        self.create(creds.fsuid, creds.fsgid).map(|(master, _)| master as Rc<dyn File>)
+        self.create(creds.fsuid, crate::fs::devpts::slave_group()).map(|(master, _)| master as Rc<dyn File>)
     }
 
     /// Makes a new pseudoterminal whose node belongs to this user; it starts locked.
@@ -223,6 +223,7 @@ impl Master {
                 let signal = u32::try_from(arg).ok().and_then(linux_abi::signal::Signal::new).ok_or(Errno::EINVAL)?;
                 self.tty.signal_foreground(signal);
             }
+            TIOCGPTPEER => return crate::fs::devpts::open_peer(cx, self.index, arg as u32).await,
             // On the master this is what a reader of the master would get.
             FIONREAD => cx.write_u32(arg, self.link.output.borrow().len() as u32).await?,
             TIOCGPGRP => cx.write_u32(arg, self.tty.foreground() as u32).await?,

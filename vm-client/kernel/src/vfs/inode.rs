@@ -200,8 +200,12 @@ pub trait Inode: Any {
         Io::ready(Err(Errno::EPERM))
     }
 
-    /// Makes an open file of it (not for O_PATH). Permission was checked.
-    fn open<'a>(self: Rc<Self>, cx: &'a SyscallCx, flags: OpenFlags) -> Io<'a, Result<Rc<dyn File>>>;
+    /// Makes an open file of a regular file (not for O_PATH). Permission was checked. Directories, devices and fifos are
+    /// opened without it.
+    fn open<'a>(self: Rc<Self>, cx: &'a SyscallCx, flags: OpenFlags) -> Io<'a, Result<Rc<dyn File>>> {
+        let _ = (cx, flags);
+        Io::ready(Err(Errno::ENXIO))
+    }
 
     /// Finds a name in a directory.
     fn lookup<'a>(&'a self, cx: &'a SyscallCx, name: &'a [u8]) -> Io<'a, Result<Rc<dyn Inode>>> {

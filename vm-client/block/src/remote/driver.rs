@@ -1,0 +1,466 @@
+//! The one future that owns an image's connection.
+//!
+//! Everything wanted is either with the [`ClientSession`] (over a socket, or waiting for one), under way over HTTP, or
+//! waiting out a delay. Each poll moves whatever can move, then arms one timer.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use block_proto::frame::ErrorCode;
+use block_proto::{
+    ClientConfig, ClientEvent, ClientSession, Hash, MAX_OBJECT, Priority, SOCKET_PATH, SUBPROTOCOL, key,
+};
+use bytes::Bytes;
+use vm_rt::Sleep;
+
+use super::host::{HttpReply, NetError, Network, Socket};
+use super::policy::{SocketPolicy, backoff};
+use super::status::Link;
+use super::trial::Trial;
+use super::wants::{Command, Failure, Shared};
+use super::{RemoteHost, verify};
+use crate::Urgency;
+
+/// As many connections as browsers open to one host.
+const HTTP_AT_ONCE: usize = 6;
+/// Of these, as many as may be taken by what nobody waits for.
+const HTTP_PREFETCH: usize = 4;
+
+type Local<T> = Pin<Box<dyn Future<Output = T>>>;
+
+enum Wire<N: Network> {
+    Down,
+    Connecting { since: Duration, future: Local<Result<N::Socket, NetError>> },
+    Up { since: Duration, socket: Rc<N::Socket>, next: Local<Result<Bytes, NetError>>, accepted: bool },
+}
+
+enum Place {
+    /// With the session.
+    Session,
+    /// To be asked for over HTTP as soon as there is room.
+    HttpQueue,
+    /// Under way over HTTP.
+    Http { base: usize, future: Local<Result<HttpReply, NetError>> },
+    /// Waiting out a delay.
+    Delay { until: Duration },
+}
+
+struct Want {
+    demand: bool,
+    since: Duration,
+    place: Place,
+    trial: Trial,
+}
+
+/// See the module.
+pub(super) struct Driver<N: Network> {
+    host: RemoteHost<N>,
+    shared: Rc<Shared>,
+    session: ClientSession,
+    policy: SocketPolicy,
+    bases: Vec<String>,
+    wire: Wire<N>,
+    wants: HashMap<Hash, Want>,
+    sleep: Option<Sleep>,
+}
+
+impl<N: Network> Unpin for Driver<N> {}
+
+impl<N: Network + 'static> Driver<N> {
+    pub(super) fn new(
+        host: RemoteHost<N>,
+        shared: Rc<Shared>,
+        config: ClientConfig,
+        bases: Vec<String>,
+        sockets: bool,
+    ) -> Self {
+        Self {
+            host,
+            shared,
+            session: ClientSession::new(config),
+            policy: SocketPolicy::new(sockets),
+            bases,
+            wire: Wire::Down,
+            wants: HashMap::new(),
+            sleep: None,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.host.clock.monotonic()
+    }
+
+    fn commands(&mut self) {
+        while let Some(command) = self.shared.next_command() {
+            match command {
+                Command::Want(hash, urgency) => self.want(hash, urgency == Urgency::Demand),
+                Command::Unwant(hash) => {
+                    self.wants.remove(&hash);
+                    self.session.cancel(&hash);
+                }
+                Command::RetryNow => {
+                    self.policy.retry_now();
+                    for want in self.wants.values_mut().filter(|want| matches!(want.place, Place::Delay { .. })) {
+                        want.place = Place::Delay { until: Duration::ZERO };
+                    }
+                }
+            }
+        }
+    }
+
+    fn want(&mut self, hash: Hash, demand: bool) {
+        let since = self.now();
+        let fresh = || Want { demand, since, place: Place::Session, trial: Trial::default() };
+        let want = self.wants.entry(hash).or_insert_with(fresh);
+        if demand && !want.demand {
+            (want.demand, want.since) = (true, since);
+        }
+        if matches!(want.place, Place::Session) {
+            self.session.request(hash, if want.demand { Priority::Demand } else { Priority::ReadAhead });
+        }
+    }
+
+    /// Connects when it is time and takes messages in; tells whether anything moved.
+    fn wire(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = self.now();
+        match &mut self.wire {
+            Wire::Down if self.policy.connect_now(now) => {
+                let url = socket_url(self.bases.first().map_or("", String::as_str));
+                let network = Rc::clone(&self.host.network);
+                let future = Box::pin(async move { network.connect(&url, SUBPROTOCOL).await });
+                self.wire = Wire::Connecting { since: now, future };
+                true
+            }
+            Wire::Down => false,
+            Wire::Connecting { since, future } => match future.as_mut().poll(cx) {
+                Poll::Pending => false,
+                Poll::Ready(Ok(socket)) => {
+                    let (since, socket) = (*since, Rc::new(socket));
+                    self.wire = Wire::Up { since, next: receive(&socket), socket, accepted: false };
+                    self.session.connected(now);
+                    true
+                }
+                Poll::Ready(Err(error)) => {
+                    self.hang_up(None, &error.to_string());
+                    true
+                }
+            },
+            Wire::Up { socket, next, .. } => match next.as_mut().poll(cx) {
+                Poll::Pending => false,
+                Poll::Ready(Ok(message)) => {
+                    *next = receive(socket);
+                    self.session.message(now, &message);
+                    true
+                }
+                Poll::Ready(Err(error)) => {
+                    self.hang_up(None, &error.to_string());
+                    true
+                }
+            },
+        }
+    }
+
+    /// Ends a connection, or an attempt at one.
+    fn hang_up(&mut self, close: Option<(u16, &str)>, error: &str) {
+        let (now, random) = (self.now(), self.host.network.random());
+        let accepted = matches!(self.wire, Wire::Up { accepted: true, .. });
+        if let (Wire::Up { socket, .. }, Some((code, reason))) = (&self.wire, close) {
+            socket.close(code, reason);
+        }
+        self.wire = Wire::Down;
+        self.session.disconnected();
+        self.shared.trouble(format!("WebSocket: {error}"));
+        if accepted {
+            self.policy.lost(now, random);
+            self.shared.status.borrow_mut().losses += 1;
+            self.shared.set_link(Link::Connecting);
+        } else {
+            self.policy.failed(now, random);
+            // A store that never had sockets may be doing well over HTTP.
+            if self.policy.ever_open() && self.shared.status.borrow().link != Link::Http {
+                self.shared.set_link(Link::Offline { since: now });
+            }
+        }
+    }
+
+    fn events(&mut self) -> bool {
+        let now = self.now();
+        self.session.tick(now);
+        let mut moved = false;
+        while let Some(event) = self.session.poll_event() {
+            moved = true;
+            match event {
+                ClientEvent::Opened { .. } => {
+                    if let Wire::Up { accepted, .. } = &mut self.wire {
+                        *accepted = true;
+                    }
+                    self.policy.opened(now);
+                    self.shared.set_link(Link::Socket);
+                    self.back_to_session();
+                }
+                ClientEvent::Object { hash, envelope, .. } => {
+                    self.shared.received(envelope.len());
+                    self.shared.set_link(Link::Socket);
+                    self.arrived(&hash, &envelope, "WebSocket");
+                    self.session.consumed(now, envelope.len());
+                }
+                ClientEvent::Failed { hash, code, retry_after, text } => {
+                    self.socket_refused(hash, code, retry_after, &text);
+                }
+                ClientEvent::GoAway { reconnect_after, .. } => self.policy.sent_away(now, reconnect_after),
+                ClientEvent::Refused { code, text } => {
+                    self.hang_up(Some((1000, "refused")), &format!("{}: {text}", code.name()));
+                }
+                ClientEvent::Close { code, reason } => self.hang_up(Some((code, &reason)), &reason),
+            }
+        }
+        moved
+    }
+
+    /// A socket is there: what waits out a delay goes there instead.
+    fn back_to_session(&mut self) {
+        let waiting = |want: &&mut Want| matches!(want.place, Place::Delay { .. } | Place::HttpQueue);
+        for (hash, want) in self.wants.iter_mut() {
+            if Some(&mut *want).filter(waiting).is_some_and(|want| !want.trial.needs_reload()) {
+                want.place = Place::Session;
+                self.session.request(*hash, if want.demand { Priority::Demand } else { Priority::ReadAhead });
+            }
+        }
+    }
+
+    fn socket_refused(&mut self, hash: Hash, code: ErrorCode, retry_after: Duration, text: &str) {
+        self.shared.trouble(format!("WebSocket: {}: {text}", code.name()));
+        if matches!(code, ErrorCode::Upstream | ErrorCode::Unknown(_)) {
+            let until = self.now() + retry_after.max(Duration::from_millis(200));
+            if let Some(want) = self.wants.get_mut(&hash) {
+                want.place = Place::Delay { until };
+            }
+            return;
+        }
+        self.refuted(hash, "WebSocket", &format!("{}: {text}", code.name()), code != ErrorCode::NotFound);
+    }
+
+    /// An answer that is no good: ask elsewhere, or give up.
+    fn refuted(&mut self, hash: Hash, source: &str, what: &str, corrupt: bool) {
+        let Some(want) = self.wants.get_mut(&hash) else { return };
+        self.shared.trouble(format!("{source}: object {hash}: {what}"));
+        match want.trial.refuted(source, what, corrupt, self.bases.len()) {
+            None => want.place = Place::HttpQueue,
+            Some(failure) => self.finish(&hash, Err(failure)),
+        }
+    }
+
+    fn arrived(&mut self, hash: &Hash, envelope: &Bytes, source: &str) {
+        match verify(envelope, hash) {
+            Ok(object) => self.finish(hash, Ok(object)),
+            Err(error) => self.refuted(*hash, source, &error, true),
+        }
+    }
+
+    fn finish(&mut self, hash: &Hash, result: Result<Bytes, Failure>) {
+        if let Some(want) = self.wants.remove(hash) {
+            if result.is_ok() {
+                let waited = self.now().saturating_sub(want.since);
+                self.shared.verified(want.demand.then_some(waited));
+            }
+            self.shared.finish(hash, result);
+        }
+    }
+
+    /// Whether the session has, or will very soon have, somebody to ask.
+    fn socket_will_do(&self, now: Duration) -> bool {
+        match &self.wire {
+            Wire::Down => false,
+            Wire::Connecting { since, .. } => now < self.policy.grace(*since),
+            Wire::Up { since, accepted, .. } => *accepted || now < self.policy.grace(*since),
+        }
+    }
+
+    /// Moves wants between the places; tells whether anything moved.
+    fn places(&mut self) -> bool {
+        let now = self.now();
+        let socket = self.socket_will_do(now);
+        let going_away = matches!(self.wire, Wire::Up { accepted: true, .. }) && !self.session.is_open();
+        let mut moved = false;
+        for (hash, want) in self.wants.iter_mut() {
+            match want.place {
+                // A server that goes away still answers what it took.
+                Place::Session if !socket || (going_away && want.demand && !self.session.is_in_flight(hash)) => {
+                    self.session.cancel(hash);
+                    want.place = Place::HttpQueue;
+                    moved = true;
+                }
+                Place::Delay { until } if now >= until => {
+                    if socket && !want.trial.needs_reload() {
+                        want.place = Place::Session;
+                        self.session.request(*hash, if want.demand { Priority::Demand } else { Priority::ReadAhead });
+                    } else {
+                        want.place = Place::HttpQueue;
+                    }
+                    moved = true;
+                }
+                _ => {}
+            }
+        }
+        moved
+    }
+
+    /// Starts HTTP requests, demand first, oldest first.
+    fn start_http(&mut self) {
+        let (mut demand, mut prefetch) = (0, 0);
+        let mut queue = Vec::new();
+        for (hash, want) in &self.wants {
+            match want.place {
+                Place::Http { .. } if want.demand => demand += 1,
+                Place::Http { .. } => prefetch += 1,
+                Place::HttpQueue => queue.push((!want.demand, want.since, *hash)),
+                _ => {}
+            }
+        }
+        queue.sort_unstable();
+        for (ahead, _, hash) in queue {
+            if demand + prefetch >= HTTP_AT_ONCE || (ahead && prefetch >= HTTP_PREFETCH) {
+                break;
+            }
+            let Some(want) = self.wants.get_mut(&hash) else { continue };
+            let (base, cache) = want.trial.next(self.bases.len());
+            let url = format!("{}{}", self.bases.get(base).map_or("", String::as_str), key::object(&hash));
+            let network = Rc::clone(&self.host.network);
+            let future = Box::pin(async move { network.get(&url, cache, MAX_OBJECT).await });
+            want.place = Place::Http { base, future };
+            *(if ahead { &mut prefetch } else { &mut demand }) += 1;
+        }
+    }
+
+    fn poll_http(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut done = Vec::new();
+        for (hash, want) in self.wants.iter_mut() {
+            if let Place::Http { base, future } = &mut want.place
+                && let Poll::Ready(result) = future.as_mut().poll(cx)
+            {
+                done.push((*hash, *base, result));
+            }
+        }
+        let moved = !done.is_empty();
+        for (hash, base, result) in done {
+            self.http_done(hash, base, result);
+        }
+        moved
+    }
+
+    fn http_done(&mut self, hash: Hash, base: usize, result: Result<HttpReply, NetError>) {
+        let now = self.now();
+        let source = self.bases.get(base).cloned().unwrap_or_default();
+        let trouble = match result {
+            Ok(reply) if reply.status == 200 => {
+                self.http_answers(reply.body.len());
+                return self.arrived(&hash, &reply.body, &source);
+            }
+            Ok(reply) if matches!(reply.status, 400 | 404 | 410) => {
+                self.http_answers(0);
+                return self.refuted(hash, &source, &format!("status {}", reply.status), false);
+            }
+            Ok(reply) => format!("status {}", reply.status),
+            Err(error) => error.to_string(),
+        };
+        self.shared.trouble(format!("{source}: {trouble}"));
+        if !matches!(self.wire, Wire::Up { accepted: true, .. }) {
+            self.shared.set_link(Link::Offline { since: now });
+        }
+        let random = self.host.network.random();
+        if let Some(want) = self.wants.get_mut(&hash) {
+            want.trial.lost = want.trial.lost.saturating_add(1);
+            want.place = Place::Delay { until: now + backoff(want.trial.lost, random) };
+        }
+    }
+
+    fn http_answers(&mut self, bytes: usize) {
+        self.shared.received(bytes);
+        if !matches!(self.wire, Wire::Up { accepted: true, .. }) {
+            self.shared.set_link(Link::Http);
+        }
+    }
+
+    fn transmit(&mut self) -> bool {
+        let now = self.now();
+        let mut moved = false;
+        while let Wire::Up { socket, .. } = &self.wire {
+            let Some(message) = self.session.poll_transmit(now) else { break };
+            moved = true;
+            if let Err(error) = socket.send(&message) {
+                self.hang_up(None, &error.to_string());
+            }
+        }
+        moved
+    }
+
+    fn deadline(&self) -> Option<Duration> {
+        let now = self.now();
+        let connect = match &self.wire {
+            Wire::Down => self.policy.connect_at(),
+            // Past its end the grace has done what it can do.
+            Wire::Connecting { since, .. } | Wire::Up { since, accepted: false, .. } => {
+                Some(self.policy.grace(*since)).filter(|at| *at > now)
+            }
+            Wire::Up { .. } => None,
+        };
+        let delays = self.wants.values().filter_map(|want| match want.place {
+            Place::Delay { until } => Some(until),
+            _ => None,
+        });
+        delays.chain(connect).chain(self.session.deadline(now)).min()
+    }
+}
+
+impl<N: Network + 'static> Future for Driver<N> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.shared.register(cx.waker());
+        loop {
+            if this.shared.is_closed() {
+                if let Wire::Up { socket, .. } = &this.wire {
+                    socket.close(1000, "done");
+                }
+                return Poll::Ready(());
+            }
+            this.commands();
+            let mut moved = this.wire(cx);
+            moved |= this.events();
+            moved |= this.places();
+            this.start_http();
+            moved |= this.poll_http(cx);
+            moved |= this.transmit();
+            if moved || this.shared.has_commands() {
+                continue;
+            }
+            this.shared.status.borrow_mut().rtt = this.session.rtt().filter(|_| this.session.is_open());
+            let Some(deadline) = this.deadline() else { return Poll::Pending };
+            // Never a busy loop, whatever the clock does between two looks at it.
+            let soonest = this.now() + Duration::from_millis(1);
+            let mut sleep = this.host.timers.sleep_until(deadline.max(soonest));
+            if Pin::new(&mut sleep).poll(cx).is_pending() {
+                this.sleep = Some(sleep);
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+fn receive<S: Socket + 'static>(socket: &Rc<S>) -> Local<Result<Bytes, NetError>> {
+    let socket = Rc::clone(socket);
+    Box::pin(async move { socket.receive().await })
+}
+
+/// `http://host/base/` becomes `ws://host/base/v1/ws`.
+fn socket_url(base: &str) -> String {
+    match base.strip_prefix("http") {
+        Some(rest) => format!("ws{rest}{SOCKET_PATH}"),
+        None => format!("{base}{SOCKET_PATH}"),
+    }
+}

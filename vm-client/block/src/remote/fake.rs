@@ -1,0 +1,232 @@
+//! A network in memory: a store, a server session behind every socket, and all the ways in which they fail.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use block_proto::frame::{GoAwayReason, Tier};
+use block_proto::{
+    Hash, Manifest, PAGE_CHUNKS, Page, ReadError, ServerAction, ServerConfig, ServerSession, TagRecord, envelope, key,
+};
+use bytes::Bytes;
+use vm_rt::{Clock, ManualClock, WaitQueue};
+
+use super::host::{CacheMode, HttpReply, NetError, Network, Socket};
+use crate::CHUNK_SIZE;
+
+/// What happens to a connection attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    Open,
+    Refused,
+    /// Nothing ever answers.
+    Silent,
+}
+
+pub(super) struct FakeNetwork {
+    pub(super) clock: Rc<ManualClock>,
+    /// By key, as a static host has them.
+    pub(super) files: RefCell<HashMap<String, Bytes>>,
+    /// What HTTP caches wrongly have; bypassed by a reload.
+    pub(super) cached: RefCell<HashMap<String, Bytes>>,
+    /// What servers send over sockets instead.
+    pub(super) over_socket: RefCell<HashMap<Hash, Bytes>>,
+    pub(super) online: Cell<bool>,
+    pub(super) door: Cell<Door>,
+    pub(super) gets: RefCell<Vec<(String, CacheMode)>>,
+    pub(super) connects: Cell<u32>,
+    pub(super) connections: RefCell<Vec<Rc<Connection>>>,
+    random: Cell<u64>,
+}
+
+pub(super) struct Connection {
+    clock: Rc<ManualClock>,
+    server: RefCell<ServerSession>,
+    broken: RefCell<Option<String>>,
+    changed: WaitQueue,
+    /// Objects read, in order.
+    pub(super) reads: RefCell<Vec<Hash>>,
+    /// While set, reads never finish.
+    pub(super) stalled: Cell<bool>,
+}
+
+impl Connection {
+    pub(super) fn break_off(&self, text: &str) {
+        *self.broken.borrow_mut() = Some(text.to_owned());
+        self.changed.wake_all();
+    }
+
+    pub(super) fn go_away(&self) {
+        self.server.borrow_mut().go_away(self.clock.monotonic(), GoAwayReason::Budget, Duration::from_millis(50));
+        self.changed.wake_all();
+    }
+}
+
+impl FakeNetwork {
+    pub(super) fn new(clock: Rc<ManualClock>) -> Rc<Self> {
+        Rc::new(Self {
+            clock,
+            files: RefCell::default(),
+            cached: RefCell::default(),
+            over_socket: RefCell::default(),
+            online: Cell::new(true),
+            door: Cell::new(Door::Open),
+            gets: RefCell::default(),
+            connects: Cell::new(0),
+            connections: RefCell::default(),
+            random: Cell::new(1),
+        })
+    }
+
+    pub(super) fn put(&self, object: &[u8]) -> Hash {
+        let hash = Hash::of(object);
+        self.files.borrow_mut().insert(key::object(&hash), envelope::seal_raw(object));
+        hash
+    }
+
+    /// Puts an image of `chunks` chunks, every third of them zeros, and its tag.
+    pub(super) fn put_image(&self, name: &str, chunks: u32) -> Manifest {
+        let hashes: Vec<Hash> =
+            (0..chunks).map(|n| if n % 3 == 2 { Hash::ZERO_CHUNK } else { self.put(&chunk(n)) }).collect();
+        let page = |hashes: &[Hash]| match hashes.iter().all(Hash::is_zero_chunk) {
+            true => Page::empty_hash(),
+            false => self.put(Page::from_hashes(hashes).object()),
+        };
+        let pages = hashes.chunks(PAGE_CHUNKS).map(page).collect();
+        let image_size = u64::from(chunks) * CHUNK_SIZE as u64;
+        let manifest = Manifest { image_size, created: 0, fs_uuid: [0; 16], sections: vec![], pages };
+        let record = TagRecord {
+            name: name.to_owned(),
+            tag: "latest".to_owned(),
+            manifest: self.put(&manifest.emit()),
+            size: image_size,
+            created: 0,
+            transport: vec![],
+            endpoints: vec![],
+            sig: None,
+        };
+        self.files.borrow_mut().insert(key::tag(name, "latest"), record.emit().into());
+        manifest
+    }
+
+    /// Takes everything down: sockets break, nothing answers.
+    pub(super) fn go_offline(&self) {
+        self.online.set(false);
+        self.connections.borrow_mut().drain(..).for_each(|connection| connection.break_off("network changed"));
+    }
+
+    pub(super) fn gets_of(&self, hash: &Hash) -> usize {
+        let key = key::object(hash);
+        self.gets.borrow().iter().filter(|(url, _)| url.ends_with(&key)).count()
+    }
+
+    fn read(&self, hash: &Hash) -> Result<(Bytes, Tier), ReadError> {
+        let instead = self.over_socket.borrow().get(hash).cloned();
+        let stored = instead.or_else(|| self.files.borrow().get(&key::object(hash)).cloned());
+        stored.map(|stored| (stored, Tier::Memory)).ok_or(ReadError::NotFound)
+    }
+}
+
+/// The content of a chunk.
+pub(super) fn chunk(n: u32) -> Vec<u8> {
+    (0..CHUNK_SIZE as u32).map(|i| (i.wrapping_mul(n + 1) >> 3) as u8).collect()
+}
+
+pub(super) struct FakeSocket {
+    connection: Rc<Connection>,
+    network: Rc<FakeNetwork>,
+}
+
+impl Network for Rc<FakeNetwork> {
+    type Socket = FakeSocket;
+
+    async fn connect(&self, url: &str, protocol: &str) -> Result<FakeSocket, NetError> {
+        assert_eq!((url, protocol), ("ws://store.test/v1/ws", "vmdisk.v1"));
+        self.connects.set(self.connects.get() + 1);
+        match self.door.get() {
+            _ if !self.online.get() => return Err(NetError("unreachable".into())),
+            Door::Open => {}
+            Door::Refused => return Err(NetError("status 404".into())),
+            Door::Silent => std::future::pending().await,
+        }
+        let now = self.clock.monotonic();
+        let connection = Rc::new(Connection {
+            clock: Rc::clone(&self.clock),
+            server: RefCell::new(ServerSession::new(ServerConfig::default(), self.connects.get().into(), now)),
+            broken: RefCell::default(),
+            changed: WaitQueue::new(),
+            reads: RefCell::default(),
+            stalled: Cell::new(false),
+        });
+        self.connections.borrow_mut().push(Rc::clone(&connection));
+        Ok(FakeSocket { connection, network: Rc::clone(self) })
+    }
+
+    async fn get(&self, url: &str, cache: CacheMode, limit: usize) -> Result<HttpReply, NetError> {
+        self.gets.borrow_mut().push((url.to_owned(), cache));
+        if !self.online.get() {
+            return Err(NetError("unreachable".into()));
+        }
+        let key = url.strip_prefix("http://store.test/").unwrap_or(url).to_owned();
+        let cached = self.cached.borrow().get(&key).cloned().filter(|_| cache == CacheMode::Default);
+        let found = cached.or_else(|| self.files.borrow().get(&key).cloned());
+        let reply = match found {
+            Some(body) => HttpReply { status: 200, body },
+            None => HttpReply { status: 404, body: Bytes::from_static(b"not here") },
+        };
+        assert!(reply.body.len() <= limit);
+        Ok(reply)
+    }
+
+    fn random(&self) -> u64 {
+        self.random.set(self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        self.random.get() >> 33
+    }
+}
+
+impl Socket for FakeSocket {
+    fn send(&self, message: &[u8]) -> Result<(), NetError> {
+        let now = self.network.clock.monotonic();
+        let mut server = self.connection.server.borrow_mut();
+        server.message(now, message);
+        while let Some(action) = server.poll_action() {
+            match action {
+                ServerAction::Open { manifest, .. } => server.opened(self.network.read(&manifest).map(drop)),
+                ServerAction::Read { hash, .. } => {
+                    self.connection.reads.borrow_mut().push(hash);
+                    if !self.connection.stalled.get() {
+                        server.object(hash, self.network.read(&hash));
+                    }
+                }
+                ServerAction::Close { .. } => {}
+            }
+        }
+        drop(server);
+        self.connection.changed.wake_all();
+        Ok(())
+    }
+
+    async fn receive(&self) -> Result<Bytes, NetError> {
+        loop {
+            if let Some(text) = self.connection.broken.borrow().clone() {
+                return Err(NetError(text));
+            }
+            {
+                let mut server = self.connection.server.borrow_mut();
+                if let Some(message) = server.poll_transmit() {
+                    return Ok(message);
+                }
+                server.tick(self.network.clock.monotonic());
+                if server.is_closed() {
+                    return Err(NetError("closed".into()));
+                }
+            }
+            self.connection.changed.wait().await;
+        }
+    }
+
+    fn close(&self, _code: u16, reason: &str) {
+        self.connection.break_off(reason);
+    }
+}

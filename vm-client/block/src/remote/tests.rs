@@ -1,0 +1,331 @@
+//! An image opened over a network that fails in every way.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use block_proto::envelope::seal_raw;
+use bytes::Bytes;
+use vm_rt::{Executor, ManualClock};
+
+use super::fake::{Door, FakeNetwork, chunk};
+use super::*;
+
+struct World {
+    executor: Executor,
+    clock: Rc<ManualClock>,
+    network: Rc<FakeNetwork>,
+    host: RemoteHost<Rc<FakeNetwork>>,
+}
+
+fn world() -> World {
+    let clock = Rc::new(ManualClock::default());
+    clock.advance(Duration::from_secs(10));
+    let network = FakeNetwork::new(Rc::clone(&clock));
+    let dynamic: Rc<dyn Clock> = clock.clone();
+    let host = RemoteHost { network: Rc::new(Rc::clone(&network)), clock: dynamic, timers: Timers::new() };
+    World { executor: Executor::new(), clock, network, host }
+}
+
+impl World {
+    fn settle(&self) {
+        while self.executor.poll_one() {}
+    }
+
+    /// Lets up to `limit` pass, timer by timer, until `done`.
+    fn pass(&self, limit: Duration, done: impl Fn() -> bool) -> Duration {
+        let start = self.clock.monotonic();
+        loop {
+            self.settle();
+            let now = self.clock.monotonic();
+            if done() || now >= start + limit {
+                return now - start;
+            }
+            let next = self.host.timers.next_deadline().unwrap_or(start + limit).min(start + limit);
+            self.clock.advance(next.saturating_sub(now));
+            self.host.timers.fire(self.clock.monotonic());
+        }
+    }
+
+    /// Starts something; its result appears in the cell.
+    fn start<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> Rc<RefCell<Option<T>>> {
+        let cell = Rc::new(RefCell::new(None));
+        let result = Rc::clone(&cell);
+        self.executor.spawn(async move {
+            let value = future.await;
+            *result.borrow_mut() = Some(value);
+        });
+        cell
+    }
+
+    fn run<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> T {
+        let cell = self.start(future);
+        self.pass(Duration::from_secs(600), || cell.borrow().is_some());
+        let value = cell.borrow_mut().take();
+        value.expect("finishes within ten minutes")
+    }
+
+    fn open(&self, name: &str) -> Remote {
+        let (host, image) = (self.host.clone(), name.parse::<ImageRef>().expect("a name"));
+        let opened = self.run(async move { Remote::open(&host, &image, OpenOptions::default()).await });
+        let (remote, background) = opened.expect("opens");
+        self.executor.spawn(background);
+        remote
+    }
+
+    fn fetch(&self, remote: &Remote, n: u32) -> Rc<RefCell<Option<Result<Bytes, BlockError>>>> {
+        let remote = remote.clone();
+        self.start(async move { remote.fetch(ChunkId(n), Urgency::Demand).await })
+    }
+
+    fn fetched(&self, remote: &Remote, n: u32) -> Result<Bytes, BlockError> {
+        let remote = remote.clone();
+        self.run(async move { remote.fetch(ChunkId(n), Urgency::Demand).await })
+    }
+}
+
+const DEMO: &str = "http://store.test/demo";
+
+#[test]
+fn chunks_come_over_the_socket_and_zeros_cost_nothing() {
+    let world = world();
+    world.network.put_image("demo", 30);
+    let remote = world.open(DEMO);
+    assert_eq!(remote.image_size(), 30 * CHUNK_SIZE as u64);
+    for n in 0..30 {
+        let expected = if n % 3 == 2 { vec![0; CHUNK_SIZE] } else { chunk(n) };
+        assert_eq!(world.fetched(&remote, n).expect("comes"), expected, "chunk {n}");
+    }
+    assert_eq!(remote.status().link, Link::Socket);
+    // Tag and root over HTTP; the page and the chunks over one socket.
+    assert_eq!(world.network.gets.borrow().len(), 2);
+    assert_eq!(world.network.connects.get(), 1);
+    assert_eq!(world.network.connections.borrow()[0].reads.borrow().len(), 1 + 20);
+    assert!(matches!(world.fetched(&remote, 2000), Err(BlockError::OutOfRange { .. })));
+}
+
+#[test]
+fn opening_20_gb_fetches_less_than_64_kib_before_the_first_chunk() {
+    let world = world();
+    let manifest = world.network.put_image("demo", 3);
+    let first = manifest.pages[0];
+    // A full-size root: 160 pages.
+    let pages = (0..160_u32).map(|n| if n == 0 { first } else { Hash::of(&n.to_le_bytes()) }).collect();
+    let huge = Manifest { image_size: 20 << 30, pages, ..manifest };
+    let hash = world.network.put(&huge.emit());
+    let remote = world.open(&format!("http://store.test/demo@b3:{hash}"));
+    world.fetched(&remote, 0).expect("comes");
+    let before = remote.status().bytes - CHUNK_SIZE as u64 - 8;
+    assert!(before < 64 * 1024, "{before} bytes");
+}
+
+#[test]
+fn many_callers_share_one_request_and_a_dropped_caller_takes_it_back() {
+    let world = world();
+    world.network.put_image("demo", 30);
+    let remote = world.open(DEMO);
+    world.fetched(&remote, 0).expect("comes");
+    let connection = Rc::clone(&world.network.connections.borrow()[0]);
+    connection.stalled.set(true);
+    let first = world.fetch(&remote, 1);
+    let second = world.fetch(&remote, 1);
+    world.settle();
+    assert_eq!(connection.reads.borrow().iter().filter(|h| **h == Hash::of(&chunk(1))).count(), 1);
+    {
+        let mut dropped = Box::pin(remote.fetch(ChunkId(3), Urgency::Demand));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(dropped.as_mut().poll(&mut cx).is_pending());
+        world.settle();
+        assert_eq!(remote.status().in_flight, 2);
+    }
+    world.settle();
+    assert_eq!(remote.status().in_flight, 1);
+    connection.break_off("lost");
+    world.pass(Duration::from_secs(5), || first.borrow().is_some());
+    assert!(first.borrow().as_ref().is_some_and(Result::is_ok) && second.borrow().as_ref().is_some_and(Result::is_ok));
+}
+
+#[test]
+fn a_static_host_does_with_http_alone() {
+    let world = world();
+    world.network.door.set(Door::Refused);
+    world.network.put_image("demo", 30);
+    let remote = world.open(DEMO);
+    let start = world.clock.monotonic();
+    for n in 0..30 {
+        world.fetched(&remote, n).expect("comes");
+    }
+    assert!(world.clock.monotonic() - start < Duration::from_millis(200), "no waiting for sockets that never open");
+    assert_eq!(remote.status().link, Link::Http);
+    let attempts = world.network.connects.get();
+    assert!(attempts <= 2, "{attempts}");
+}
+
+#[test]
+fn a_socket_that_never_opens_is_waited_for_only_once() {
+    let world = world();
+    world.network.door.set(Door::Silent);
+    world.network.put_image("demo", 30);
+    let remote = world.open(DEMO);
+    let start = world.clock.monotonic();
+    world.fetched(&remote, 0).expect("comes");
+    let first = world.clock.monotonic() - start;
+    assert!(first >= Duration::from_millis(1500) && first < Duration::from_secs(2), "{first:?}");
+    world.fetched(&remote, 1).expect("comes");
+    assert_eq!(world.clock.monotonic() - start, first);
+}
+
+#[test]
+fn a_lost_socket_is_replaced_and_nobody_notices() {
+    let world = world();
+    world.network.put_image("demo", 30);
+    let remote = world.open(DEMO);
+    for n in 0..30 {
+        let fetching = world.fetch(&remote, n);
+        world.network.connections.borrow().iter().for_each(|connection| match n % 3 {
+            0 => connection.break_off("reset"),
+            1 => connection.go_away(),
+            _ => {}
+        });
+        world.pass(Duration::from_secs(10), || fetching.borrow().is_some());
+        assert!(fetching.borrow().as_ref().is_some_and(Result::is_ok), "chunk {n}");
+        world.pass(Duration::from_secs(25), || remote.status().link == Link::Socket);
+    }
+    assert!(remote.status().losses > 5, "{:?}", remote.status());
+    assert!(world.network.connects.get() > 5);
+}
+
+#[test]
+fn without_a_network_requests_wait_and_the_status_says_so() {
+    let world = world();
+    world.network.put_image("demo", 30);
+    let remote = world.open(DEMO);
+    world.fetched(&remote, 0).expect("comes");
+    world.network.go_offline();
+    let fetching = world.fetch(&remote, 1);
+    world.pass(Duration::from_secs(3600), || fetching.borrow().is_some());
+    assert!(fetching.borrow().is_none(), "an hour offline is not an error");
+    let status = remote.status();
+    assert!(matches!(status.link, Link::Offline { since } if since < Duration::from_secs(20)), "{status:?}");
+    assert_eq!(status.demanded, 1);
+    assert!(status.last_error.is_some_and(|text| text.contains("unreachable")));
+    // Patient, but not hectic: at most one try in five seconds each way, once the delays have grown.
+    let tries = world.network.gets.borrow().len() as u32 + world.network.connects.get();
+    assert!(tries < 1500, "{tries}");
+    world.network.online.set(true);
+    let took = world.pass(Duration::from_secs(60), || fetching.borrow().is_some());
+    assert!(took <= Duration::from_secs(10), "{took:?}");
+    assert_eq!(fetching.borrow().clone().expect("came").expect("good"), chunk(1));
+}
+
+#[test]
+fn news_of_the_network_cuts_the_delay_short() {
+    let world = world();
+    world.network.put_image("demo", 30);
+    let remote = world.open(DEMO);
+    world.network.go_offline();
+    let fetching = world.fetch(&remote, 1);
+    world.pass(Duration::from_secs(300), || false);
+    world.network.online.set(true);
+    remote.retry_now();
+    world.settle();
+    assert!(fetching.borrow().is_some());
+}
+
+#[test]
+fn a_corrupt_chunk_over_the_socket_is_replaced_over_http() {
+    let world = world();
+    world.network.put_image("demo", 30);
+    let hash = Hash::of(&chunk(1));
+    world.network.over_socket.borrow_mut().insert(hash, seal_raw(b"not it"));
+    world.network.cached.borrow_mut().insert(key_of(&hash), seal_raw(b"not it either"));
+    let remote = world.open(DEMO);
+    assert_eq!(world.fetched(&remote, 1).expect("comes"), chunk(1));
+    let gets: Vec<_> = world.network.gets.borrow().iter().filter(|(url, _)| url.contains("/o/")).cloned().collect();
+    assert_eq!(gets.last().map(|(_, cache)| *cache), Some(CacheMode::Reload));
+    assert_eq!(world.network.gets_of(&hash), 1);
+}
+
+#[test]
+fn a_chunk_corrupt_everywhere_is_named() {
+    let world = world();
+    world.network.put_image("demo", 30);
+    let hash = Hash::of(&chunk(1));
+    world.network.files.borrow_mut().insert(key_of(&hash), seal_raw(b"not it"));
+    let remote = world.open(DEMO);
+    let Err(BlockError::Corrupt { chunk: ChunkId(1), reason }) = world.fetched(&remote, 1) else {
+        panic!("not refused");
+    };
+    for word in ["demo", &hash.to_string(), "mismatch", "WebSocket", "http://store.test/"] {
+        assert!(reason.contains(word), "{reason}");
+    }
+    // The rest of the image is as good as ever.
+    assert_eq!(world.fetched(&remote, 3).expect("comes"), chunk(3));
+}
+
+#[test]
+fn a_chunk_absent_everywhere_is_missing() {
+    for door in [Door::Open, Door::Refused] {
+        let world = world();
+        world.network.door.set(door);
+        world.network.put_image("demo", 30);
+        let hash = Hash::of(&chunk(1));
+        world.network.files.borrow_mut().remove(&key_of(&hash));
+        let remote = world.open(DEMO);
+        let Err(BlockError::Missing { chunk: ChunkId(1), reason }) = world.fetched(&remote, 1) else {
+            panic!("not missing");
+        };
+        assert!(reason.contains(&hash.to_string()), "{reason}");
+    }
+}
+
+#[test]
+fn a_corrupt_page_or_root_is_never_believed() {
+    let world = world();
+    let manifest = world.network.put_image("demo", 30);
+    let page = manifest.pages[0];
+    let remote = world.open(DEMO);
+    world.network.files.borrow_mut().insert(key_of(&page), seal_raw(&[1; 32768]));
+    assert!(matches!(world.fetched(&remote, 0), Err(BlockError::Corrupt { reason, .. }) if reason.contains("page")));
+
+    let root = Hash::of(&manifest.emit());
+    world.network.files.borrow_mut().insert(key_of(&root), seal_raw(b"VMDM"));
+    let (host, image) = (world.host.clone(), DEMO.parse::<ImageRef>().expect("a name"));
+    let opened = world.run(async move { Remote::open(&host, &image, OpenOptions::default()).await.map(drop) });
+    assert!(matches!(opened, Err(OpenError::Bad { reason, .. }) if reason.contains("mismatch")));
+}
+
+#[test]
+fn opening_explains_what_is_wrong() {
+    let world = world();
+    world.network.put_image("demo", 3);
+    let open = |name: &str| {
+        let (host, image) = (world.host.clone(), name.parse::<ImageRef>().expect("a name"));
+        world.run(async move { Remote::open(&host, &image, OpenOptions::default()).await.map(drop) })
+    };
+    assert!(matches!(open("http://store.test/other"), Err(OpenError::Unknown { .. })));
+    assert!(matches!(open("http://store.test/demo@v2"), Err(OpenError::Unknown { .. })));
+    world.network.online.set(false);
+    let start = world.clock.monotonic();
+    let Err(OpenError::Unreachable { reason, .. }) = open(DEMO) else { panic!("reached") };
+    assert!(reason.contains("unreachable"), "{reason}");
+    assert!(world.clock.monotonic() - start <= Duration::from_secs(20));
+}
+
+#[test]
+fn dropping_the_image_ends_the_background_work() {
+    let world = world();
+    world.network.put_image("demo", 3);
+    let remote = world.open(DEMO);
+    world.fetched(&remote, 0).expect("comes");
+    assert_eq!(world.executor.len(), 1);
+    drop(remote);
+    world.settle();
+    assert!(world.executor.is_empty());
+    assert_eq!(world.host.timers.next_deadline(), None);
+}
+
+fn key_of(hash: &Hash) -> String {
+    block_proto::key::object(hash)
+}

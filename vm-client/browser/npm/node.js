@@ -1,0 +1,55 @@
+// The surroundings of a machine in Node: no IndexedDB, no Web Locks; stores may be directories.
+
+import { readFile } from "node:fs/promises";
+import { pathToFileURL } from "node:url";
+
+import { serve } from "./serve.js";
+
+/** A port to a machine in this thread, for `Linux.create({ worker })`. */
+export function inProcess() {
+  const port = { onmessage: null, onerror: null, postMessage, terminate() {} };
+  // Both directions are asynchronous and copy, as messages to a worker do.
+  const later = (deliver) => (message) => {
+    const copy = structuredClone(message);
+    setImmediate(() => deliver(copy));
+  };
+  const handle = serve(
+    { post: later((data) => port.onmessage?.({ data })) },
+    {
+      module: readFile(new URL("./wasm/skiff_bg.wasm", import.meta.url)),
+      openPages: () => Promise.reject(new Error("changes cannot be stored in Node")),
+      takeLock: async () => () => {},
+      readUrl,
+      soon: setImmediate,
+    },
+  );
+  function postMessage(request) {
+    later(handle)(request);
+  }
+  return port;
+}
+
+/** Turns the directory of a store into a URL; URLs stay as they are. */
+export function imageUrl(text) {
+  if (/^[a-z]+:\/\//.test(text)) return text;
+  const cut = text.lastIndexOf("/");
+  const store = cut < 0 ? "." : text.slice(0, cut) || "/";
+  return `${pathToFileURL(store).href}/${text.slice(cut + 1)}`;
+}
+
+async function readUrl(url, reload, limit, signal) {
+  if (url.startsWith("file:")) {
+    try {
+      const body = await readFile(new URL(url), { signal });
+      if (body.length > limit) throw new Error(`${url} has ${body.length} bytes, more than ${limit}`);
+      return { status: 200, body: new Uint8Array(body.buffer, body.byteOffset, body.length) };
+    } catch (error) {
+      if (error.code === "ENOENT") return { status: 404, body: new Uint8Array() };
+      throw error;
+    }
+  }
+  const response = await fetch(url, { cache: reload ? "reload" : "default", signal });
+  const body = new Uint8Array(await response.arrayBuffer());
+  if (body.length > limit) throw new Error(`${url} has ${body.length} bytes, more than ${limit}`);
+  return { status: response.status, body };
+}

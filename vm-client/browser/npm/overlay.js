@@ -1,0 +1,196 @@
+// Written pages in IndexedDB.
+//
+// Three object stores: `pages` (4 KiB each, by number), `presence` (256-byte rows of bits that say which pages are there,
+// computed by vm-browser) and `meta` (one record: the manifest the pages belong to and the epoch). Each opening takes the
+// next epoch, and a commit of an older one aborts, so two sessions can never interleave.
+
+const HEAD = "head";
+
+export function databaseName(name) {
+  return `skiff:${name}`;
+}
+
+/** An error whose `name` the Rust side and the page tell apart. */
+export function overlayError(name, message, more = {}) {
+  return Object.assign(new Error(message), { name }, more);
+}
+
+export class IndexedDbPages {
+  #db;
+  #epoch;
+  #rowKeys;
+  #rows;
+  #room = NaN;
+  #commits = 0;
+  #lost = null;
+
+  /** Opens the pages of `name`, which must belong to `manifest` (or to nothing yet). */
+  static async open(name, manifest) {
+    const db = await openDatabase(databaseName(name));
+    const change = db.transaction(["meta", "presence"], "readwrite", { durability: "strict" });
+    const finished = completion(change);
+    const meta = change.objectStore("meta");
+    const presence = change.objectStore("presence");
+    let head;
+    const get = meta.get(HEAD);
+    get.onsuccess = () => {
+      head = get.result ?? { manifest, epoch: 0 };
+      if (head.manifest !== manifest) return change.abort();
+      head.epoch += 1;
+      meta.put(head, HEAD);
+    };
+    const keys = presence.getAllKeys();
+    const rows = presence.getAll();
+    try {
+      await finished;
+    } catch (error) {
+      db.close();
+      if (head && head.manifest !== manifest) {
+        const text = `the saved changes belong to image b3:${head.manifest}, not to b3:${manifest}`;
+        throw overlayError("OverlayMismatch", text, { manifest: head.manifest });
+      }
+      throw error;
+    }
+    const pages = new IndexedDbPages();
+    pages.#db = db;
+    pages.#epoch = head.epoch;
+    pages.#rowKeys = Float64Array.from(keys.result);
+    pages.#rows = new Uint8Array(rows.result.length * 256);
+    rows.result.forEach((row, index) => pages.#rows.set(row.subarray(0, 256), index * 256));
+    // Another session deletes the database: ours is over.
+    db.onversionchange = () => {
+      pages.#lost = "the saved changes were reset by another tab";
+      db.close();
+    };
+    db.onclose = () => {
+      pages.#lost = "the browser closed the storage (was site data cleared?)";
+    };
+    await pages.#measure();
+    return pages;
+  }
+
+  /** The manifest that the pages of `name` belong to, or null when there are none. */
+  static async manifestOf(name) {
+    if (indexedDB.databases) {
+      const all = await indexedDB.databases();
+      if (!all.some((database) => database.name === databaseName(name))) return null;
+    }
+    const db = await openDatabase(databaseName(name));
+    try {
+      const head = await result(db.transaction("meta").objectStore("meta").get(HEAD));
+      return head?.manifest ?? null;
+    } finally {
+      db.close();
+    }
+  }
+
+  /** Deletes every page of `name`. */
+  static async remove(name) {
+    await new Promise((resolve, reject) => {
+      const request = indexedDB.deleteDatabase(databaseName(name));
+      // A session that runs on it closes its connection when it is told to; one that hangs does not.
+      const late = () => reject(overlayError("OverlayBusy", "another tab still uses the saved changes"));
+      const timer = setTimeout(late, 5000);
+      request.onsuccess = () => resolve(clearTimeout(timer));
+      request.onerror = () => reject(request.error);
+    });
+  }
+
+  epoch() {
+    return this.#epoch;
+  }
+
+  rowKeys() {
+    return this.#rowKeys;
+  }
+
+  rows() {
+    return this.#rows;
+  }
+
+  room() {
+    return this.#room;
+  }
+
+  async load(keys) {
+    this.#check();
+    const pages = this.#db.transaction("pages").objectStore("pages");
+    return Promise.all(Array.from(keys, (key) => result(pages.get(key))));
+  }
+
+  async commit([putKeys, putPages, deleted, rowKeys, rows, blankRows], epoch, strict) {
+    this.#check();
+    const stores = ["pages", "presence", "meta"];
+    const change = this.#db.transaction(stores, "readwrite", { durability: strict ? "strict" : "relaxed" });
+    const finished = completion(change);
+    const pages = change.objectStore("pages");
+    const presence = change.objectStore("presence");
+    let fenced = false;
+    // Everything is asked for at once: if the epoch turns out to be another, the abort takes it all back.
+    const head = change.objectStore("meta").get(HEAD);
+    head.onsuccess = () => {
+      fenced = head.result?.epoch !== epoch;
+      if (fenced) change.abort();
+    };
+    putPages.forEach((page, index) => pages.put(page, putKeys[index]));
+    deleted.forEach((key) => pages.delete(key));
+    rows.forEach((row, index) => presence.put(row, rowKeys[index]));
+    blankRows.forEach((key) => presence.delete(key));
+    try {
+      await finished;
+    } catch (error) {
+      if (fenced) throw overlayError("Fenced", "another tab took over the saved changes");
+      throw error;
+    }
+    this.#commits += 1;
+    if (this.#commits % 64 === 0) void this.#measure();
+  }
+
+  close() {
+    this.#db.close();
+  }
+
+  #check() {
+    if (this.#lost) throw overlayError("Fenced", this.#lost);
+  }
+
+  async #measure() {
+    try {
+      const { quota, usage } = await navigator.storage.estimate();
+      this.#room = quota - usage;
+    } catch {
+      this.#room = NaN;
+    }
+  }
+}
+
+function openDatabase(name) {
+  return new Promise((resolve, reject) => {
+    if (typeof indexedDB === "undefined") return reject(overlayError("StorageBlocked", "this browser has no IndexedDB here"));
+    let request;
+    try {
+      request = indexedDB.open(name, 1);
+    } catch (error) {
+      return reject(overlayError("StorageBlocked", error.message));
+    }
+    request.onupgradeneeded = () => {
+      for (const store of ["pages", "presence", "meta"]) request.result.createObjectStore(store);
+    };
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(overlayError("StorageBlocked", request.error?.message ?? "the browser refused"));
+  });
+}
+
+function result(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+function completion(change) {
+  return new Promise((resolve, reject) => {
+    change.oncomplete = () => resolve();
+    change.onabort = () => reject(change.error ?? overlayError("AbortError", "the transaction was aborted"));
+  });
+}

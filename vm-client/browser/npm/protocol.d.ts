@@ -1,0 +1,106 @@
+/**
+ * The messages between a page and the worker that holds one machine. `README.md` tells the story; the types are the
+ * contract. Every request with an `id` is answered by one `reply` or `failure` with the same `id`.
+ */
+export type Request =
+  | { type: "open"; id: number; options: OpenOptions }
+  | { type: "spawn"; id: number; process: number; program: Program }
+  | { type: "stdin"; process: number; data: Uint8Array | null }
+  | { type: "shown"; stream: StreamName; bytes: number }
+  | { type: "kill"; process: number; signal: number }
+  | { type: "input"; vt: number; data: Uint8Array }
+  | { type: "resize"; vt: number; columns: number; rows: number }
+  | { type: "hidden"; hidden: boolean }
+  | { type: "online" }
+  | { type: "sync"; id: number }
+  | { type: "close"; id: number };
+
+export type Report =
+  | { type: "reply"; id: number; value?: unknown }
+  | { type: "failure"; id: number; error: Failure }
+  | { type: "output"; vt: number; data: Uint8Array }
+  | { type: "stdout"; process: number; data: Uint8Array }
+  | { type: "stderr"; process: number; data: Uint8Array }
+  | { type: "exit"; process: number; status: number; signal: number }
+  | { type: "event"; event: "cpuActivity" | "diskActivity"; value: "ready" | "wait" }
+  | { type: "event"; event: "diskLatency" | "processCreated"; value: number }
+  | { type: "stats"; stats: Stats }
+  | { type: "notice"; notice: Failure }
+  | { type: "crash"; error: Failure };
+
+/** Output that is shown slower than it is made stops its writer: `shown` gives bytes back. */
+export type StreamName = { vt: number } | { process: number; fd: 1 | 2 };
+
+export interface OpenOptions {
+  /** `STORE_OR_URL/name[@tag|@b3:HASH]`, the store as an absolute URL (or a `file:` URL in Node). */
+  image: string;
+  /** The name of the disk's saved changes; without it they live in memory and are lost. */
+  overlay?: string;
+  /** What to do when another tab runs on the same saved changes. */
+  whenBusy: "copy" | "fail";
+  /** Bytes of guest memory. */
+  memory: number;
+  columns: number;
+  rows: number;
+  hostname?: string;
+}
+
+export interface Program {
+  file: string;
+  args: string[];
+  /** `NAME=value`. */
+  env: string[];
+  cwd: string;
+  uid: number;
+  gid: number;
+  /** A virtual terminal that becomes its controlling terminal, or streams of its own. */
+  stdio: { vt: number } | "streams";
+}
+
+/** Why something did not work, for a program and for a person. */
+export interface Failure {
+  code:
+    | "bad-argument"
+    | "unsupported"
+    | "unreachable"
+    | "image-not-found"
+    | "image-corrupt"
+    | "overlay-mismatch"
+    | "overlay-busy"
+    | "overlay-lost"
+    | "overlay-full"
+    | "storage-blocked"
+    | "errno"
+    | "crashed"
+    | "closed";
+  message: string;
+  /** The name of a Linux error, for `errno`. */
+  errno?: string;
+  /** The manifest that saved changes belong to, for `overlay-mismatch`. */
+  manifest?: string;
+}
+
+export interface Stats {
+  /** Share of the last interval that the machine was computing, 0 to 1. */
+  cpu: number;
+  /** Chunks that guest tasks wait for now. */
+  diskWaiting: number;
+  /** Mean time of the last chunk reads, in ms; 0 before the first. */
+  diskLatency: number;
+  /** Chunks fetched and verified. */
+  chunks: number;
+  /** Bytes received over the network. */
+  bytesFetched: number;
+  /** Bytes of pages in the overlay, written and still unwritten. */
+  overlayBytes: number;
+  /** Bytes of guest memory in use. */
+  memory: number;
+  /** Guest tasks alive. */
+  tasks: number;
+  /** Guest tasks made since the start. */
+  created: number;
+  /** Guest instructions executed since the start. */
+  retired: number;
+  /** Whether the server cannot be reached. */
+  offline: boolean;
+}

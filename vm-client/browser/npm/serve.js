@@ -1,0 +1,276 @@
+// The side of the worker: one machine, driven by messages (`protocol.d.ts`). Runs in a Web Worker (`worker.js`) and, with
+// other surroundings, in Node (`node.js`).
+
+import { Meter, SocketWire, startGet } from "./network.js";
+import init, { Vm } from "./wasm/skiff.js";
+
+/** The longest that one turn may take, so that keys, sockets and storage get theirs. */
+const TURN_MS = 8;
+/** `setTimeout` waits at least this long once it is nested. */
+const TIMER_FLOOR_MS = 5;
+const STATS_MS = 200;
+const STATS = ["diskWaiting", "diskLatency", "chunks", "overlayBytes", "memory", "tasks", "created", "retired", "offline"];
+
+/**
+ * @param {{ post(report: import("./protocol.js").Report, transfer?: ArrayBuffer[]): void }} port
+ * @param surroundings `module` (wasm bytes, module or response), `openPages(name, manifest)`, `takeLock(name)`, `readUrl`?,
+ *   `soon(callback)`: runs the callback after the events that wait
+ * @returns the function that takes a request
+ */
+export function serve(port, surroundings) {
+  const machine = new Machine(port, surroundings);
+  return (request) => machine.handle(request);
+}
+
+class Machine {
+  #port;
+  #around;
+  #vm = null;
+  #meter = new Meter();
+  #due = false;
+  #timer = null;
+  #dead = false;
+  #backlog = new Map();
+  #busyMs = 0;
+  #stats = null;
+  #statsSince = performance.now();
+  #shown = {};
+  #release = null;
+  #calls = new Map();
+
+  constructor(port, around) {
+    this.#port = port;
+    this.#around = around;
+  }
+
+  async handle(request) {
+    try {
+      if (!this.#vm && request.type !== "open") throw fail("closed", "there is no machine");
+      const value = await this[`on_${request.type}`](request);
+      if (request.id !== undefined) this.#port.post({ type: "reply", id: request.id, value });
+    } catch (error) {
+      if (request.id !== undefined) this.#port.post({ type: "failure", id: request.id, error: failure(error) });
+      if (error instanceof WebAssembly.RuntimeError) this.#crash(error);
+    }
+  }
+
+  // Requests.
+
+  async on_open({ options }) {
+    if (this.#vm) throw fail("bad-argument", "this worker already has a machine");
+    await init({ module_or_path: this.#around.module });
+    this.#vm = new Vm(this.#host(), options.memory);
+    this.#vm.resize(1, options.columns, options.rows);
+    this.#stats = setInterval(() => this.#report(), STATS_MS);
+    this.kick();
+    const manifest = await this.#call((call) => this.#vm.find_image(call, options.image));
+    const pages = options.overlay ? await this.#openPages(options, manifest) : undefined;
+    await this.#call((call) => this.#vm.mount(call, pages));
+    return { manifest, persistent: pages !== undefined };
+  }
+
+  on_spawn({ process, program }) {
+    const { file, args, env, cwd, uid, gid, stdio } = program;
+    const vt = stdio === "streams" ? undefined : stdio.vt;
+    return this.#call((call) => this.#vm.spawn(call, process, file, args, env, cwd, uid, gid, vt));
+  }
+
+  on_stdin({ process, data }) {
+    this.#vm.stdin(process, data ?? undefined);
+    this.kick();
+  }
+
+  on_shown({ stream, bytes }) {
+    const key = streamKey(stream);
+    const left = Math.max(0, (this.#backlog.get(key) ?? 0) - bytes);
+    this.#backlog.set(key, left);
+    if (stream.vt !== undefined) this.#vm.console_drained(stream.vt);
+    else this.#vm.stream_drained(stream.process);
+    this.kick();
+  }
+
+  on_kill({ process, signal }) {
+    this.#vm.kill(process, signal);
+    this.kick();
+  }
+
+  on_input({ vt, data }) {
+    this.#vm.console_input(vt, data);
+    this.kick();
+  }
+
+  on_resize({ vt, columns, rows }) {
+    this.#vm.resize(vt, columns, rows);
+    this.kick();
+  }
+
+  on_hidden({ hidden }) {
+    // A hidden page may be gone a moment later.
+    if (hidden && this.#vm && !this.#dead) this.#vm.sync_soon();
+    this.kick();
+  }
+
+  on_online() {
+    this.#vm.online();
+    this.kick();
+  }
+
+  on_sync() {
+    return this.#call((call) => this.#vm.sync(call));
+  }
+
+  async on_close() {
+    if (this.#vm && !this.#dead) await this.#call((call) => this.#vm.sync(call)).catch(() => {});
+    this.#stop();
+  }
+
+  // The event loop.
+
+  kick() {
+    if (this.#due || this.#dead) return;
+    this.#due = true;
+    clearTimeout(this.#timer);
+    this.#around.soon(() => this.#turn());
+  }
+
+  #turn() {
+    this.#due = false;
+    if (this.#dead || !this.#vm) return;
+    const start = performance.now();
+    let wait;
+    try {
+      wait = this.#vm.turn(TURN_MS);
+    } catch (error) {
+      return this.#crash(error);
+    }
+    this.#busyMs += performance.now() - start;
+    if (wait < TIMER_FLOOR_MS) this.kick();
+    else if (wait < Infinity) this.#timer = setTimeout(() => this.kick(), Math.min(wait, 2 ** 30));
+  }
+
+  #stop() {
+    this.#dead = true;
+    clearTimeout(this.#timer);
+    clearInterval(this.#stats);
+    this.#release?.();
+    for (const { reject } of this.#calls.values()) reject(fail("closed", "the machine was closed"));
+    this.#calls.clear();
+  }
+
+  #crash(error) {
+    if (this.#dead) return;
+    this.#port.post({ type: "crash", error: { ...failure(error), code: "crashed" } });
+    this.#stop();
+  }
+
+  /** Starts something that the machine finishes in a later turn, by `Host.finished`. */
+  #call(start) {
+    return new Promise((resolve, reject) => {
+      const call = this.#calls.size ? Math.max(...this.#calls.keys()) + 1 : 1;
+      this.#calls.set(call, { resolve, reject });
+      try {
+        start(call);
+      } catch (error) {
+        this.#calls.delete(call);
+        reject(error);
+      }
+      this.kick();
+    });
+  }
+
+  // Saved changes.
+
+  async #openPages(options, manifest) {
+    const release = await this.#around.takeLock(options.overlay);
+    if (!release) {
+      const text = "Another tab is using this disk. This tab runs on a copy: what you change here is lost when it closes.";
+      if (options.whenBusy === "fail") throw fail("overlay-busy", text);
+      this.#notice("overlay-busy", text);
+      return undefined;
+    }
+    this.#release = release;
+    try {
+      return await this.#around.openPages(options.overlay, manifest);
+    } catch (error) {
+      const mismatch = error.name === "OverlayMismatch";
+      if (mismatch) throw fail("overlay-mismatch", error.message, { manifest: error.manifest });
+      const text = `This browser does not let the page store data (${error.message}). Changes are lost when the tab closes.`;
+      this.#notice("storage-blocked", text);
+      return undefined;
+    }
+  }
+
+  #notice(code, message) {
+    this.#port.post({ type: "notice", notice: { code, message } });
+  }
+
+  // What the machine asks for (`host.d.ts`).
+
+  #host() {
+    const around = this.#around;
+    const meter = this.#meter;
+    return {
+      now: () => performance.now(),
+      wallClock: () => Date.now(),
+      // The buffer lies in the wasm memory, which getRandomValues takes as long as it is not shared.
+      random: (buffer) => void globalThis.crypto.getRandomValues(buffer),
+      kick: () => this.kick(),
+      consoleWrite: (vt, bytes) => this.#send({ type: "output", vt }, { vt }, bytes),
+      consoleBacklog: (vt) => this.#backlog.get(streamKey({ vt })) ?? 0,
+      streamWrite: (process, fd, bytes) =>
+        this.#send({ type: fd === 1 ? "stdout" : "stderr", process }, { process, fd }, bytes),
+      streamBacklog: (process, fd) => this.#backlog.get(streamKey({ process, fd })) ?? 0,
+      fetch: (url, reload, limit) => startGet(meter, url, reload, limit, around.readUrl),
+      connect: (url, protocol) => new SocketWire(meter, url, protocol),
+      hasSockets: () => typeof WebSocket !== "undefined",
+      finished: (call, value) => this.#finish(call, ({ resolve }) => resolve(value)),
+      failed: (call, code, message, errno) =>
+        this.#finish(call, ({ reject }) => reject(fail(code, message, errno ? { errno } : {}))),
+      exited: (process, status, signal) => this.#port.post({ type: "exit", process, status, signal }),
+      event: (event, value) => this.#port.post({ type: "event", event, value }),
+      notice: (code, message) => this.#notice(code, message),
+    };
+  }
+
+  #finish(call, settle) {
+    const waiting = this.#calls.get(call);
+    this.#calls.delete(call);
+    if (waiting) settle(waiting);
+  }
+
+  #send(report, stream, bytes) {
+    const data = bytes.slice();
+    const key = streamKey(stream);
+    this.#backlog.set(key, (this.#backlog.get(key) ?? 0) + data.length);
+    this.#port.post({ ...report, data }, [data.buffer]);
+  }
+
+  #report() {
+    if (this.#dead) return;
+    const now = performance.now();
+    const cpu = Math.min(1, this.#busyMs / Math.max(1, now - this.#statsSince));
+    this.#busyMs = 0;
+    this.#statsSince = now;
+    const known = this.#vm.stats();
+    const stats = { cpu: Math.round(cpu * 100) / 100, bytesFetched: this.#meter.bytes };
+    for (const key of STATS) stats[key] = known[key];
+    known.free();
+    if (Object.keys(stats).every((key) => stats[key] === this.#shown[key])) return;
+    if (stats.created !== this.#shown.created) this.#port.post({ type: "event", event: "processCreated", value: stats.created });
+    this.#shown = stats;
+    this.#port.post({ type: "stats", stats });
+  }
+}
+
+function streamKey(stream) {
+  return stream.vt !== undefined ? `vt${stream.vt}` : `${stream.process}.${stream.fd}`;
+}
+
+function fail(code, message, more = {}) {
+  return Object.assign(new Error(message), { failure: { code, message, ...more } });
+}
+
+function failure(error) {
+  if (error?.failure) return error.failure;
+  return { code: "crashed", message: error?.stack ?? error?.message ?? String(error) };
+}

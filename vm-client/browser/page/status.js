@@ -1,0 +1,25 @@
+// The line at the bottom.
+
+const element = (id) => document.getElementById(id);
+
+export class StatusLine {
+  show({ cpu, diskWaiting, diskLatency, bytesFetched, overlayBytes, offline }) {
+    element("cpu").textContent = `${Math.round(cpu * 100)}%`;
+    element("cpu-dot").className = cpu > 0.02 ? "on" : "";
+    element("disk").textContent = offline ? "waiting for server" : diskWaiting > 0 ? "reading" : "idle";
+    element("disk-dot").className = offline ? "wait" : diskWaiting > 0 ? "on" : "";
+    element("latency").textContent = diskLatency > 0 ? `${diskLatency.toFixed(diskLatency < 10 ? 1 : 0)} ms` : "-";
+    element("fetched").textContent = size(bytesFetched);
+    element("saved").textContent = size(overlayBytes);
+  }
+
+  persistent(kept) {
+    element("mode").textContent = kept ? "changes are kept in this browser" : "changes are lost when this tab closes";
+  }
+}
+
+export function size(bytes) {
+  if (bytes < 999_500) return `${Math.round(bytes / 1000)} kB`;
+  if (bytes < 999_500_000) return `${(bytes / 1e6).toFixed(1)} MB`;
+  return `${(bytes / 1e9).toFixed(2)} GB`;
+}

@@ -1,0 +1,42 @@
+// Compiled, never run: the API as CheerpX's users write it, and what ours adds.
+
+import { CloudDevice, IDBDevice, Linux, OverlayDevice, SkiffError } from "./npm/index.js";
+
+export async function terminal(write: (text: Uint8Array) => void, element: HTMLElement): Promise<number> {
+  const base = await CloudDevice.create("wss://disks.example.org/debian");
+  const idb = await IDBDevice.create("blocks");
+  const overlay = await OverlayDevice.create(base, idb);
+  const cx = await Linux.create({
+    mounts: [
+      { type: "ext2", path: "/", dev: overlay },
+      { type: "devs", path: "/dev" },
+      { type: "devpts", path: "/dev/pts" },
+      { type: "proc", path: "/proc" },
+      { type: "sys", path: "/sys" },
+    ],
+  });
+  cx.setConsole(element);
+  const read = cx.setCustomConsole((data, vt) => (vt === 1 ? write(data) : undefined), 80, 24);
+  for (const character of "ls\r") read(character.charCodeAt(0));
+  cx.registerCallback("cpuActivity", (state) => console.log(state === "ready"));
+  cx.registerCallback("diskLatency", (ms) => console.log(ms.toFixed(1)));
+  const { status } = await cx.run("/bin/bash", ["--login"], { env: ["HOME=/root"], cwd: "/root", uid: 0, gid: 0 });
+  return status;
+}
+
+export async function program(cx: Linux): Promise<string> {
+  const process = await cx.spawn("/usr/bin/sort", [], { stdin: "pipe", stdout: "pipe", timeout: 1000 });
+  process.write("b\na\n");
+  process.closeStdin();
+  try {
+    const { stdout } = await process.ended;
+    return new TextDecoder().decode(stdout);
+  } catch (error) {
+    return error instanceof SkiffError ? `${error.code}: ${error.message}` : "";
+  }
+}
+
+// @ts-expect-error the first mount has a path
+void Linux.create({ mounts: [{ type: "ext2" }] });
+// @ts-expect-error there is no such event
+export const misspelt = (cx: Linux) => cx.registerCallback("cpuActvity", () => {});

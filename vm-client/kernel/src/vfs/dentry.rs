@@ -1,0 +1,300 @@
+//! Directory entries: names tied to inodes, and the bounded cache of them.
+//!
+//! A [`Dentry`] keeps its parent alive, so the way up from any open file is always known (getcwd(2), `..`, /proc/PID/fd).
+//! The way down is weak: what the [`DentryCache`] and open files no longer hold goes away. Names known to be absent are
+//! kept too, in a bounded list. The directory's lock makes a look-up and the changes of that directory exclude each other.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::{Rc, Weak};
+
+use vm_rt::Mutex;
+
+use super::{FileSystem, FileType, Inode};
+use crate::{Errno, Result, SyscallCx};
+
+/// A name in a directory and the inode it stands for.
+pub struct Dentry {
+    inode: Rc<dyn Inode>,
+    fs: Rc<dyn FileSystem>,
+    place: RefCell<Place>,
+    children: RefCell<HashMap<Box<[u8]>, Child>>,
+    /// Held across look-ups and changes of this directory.
+    pub(super) lock: Mutex<()>,
+    /// How many mounts sit on it.
+    pub(super) mounted: Cell<u32>,
+    used: Cell<bool>,
+}
+
+struct Place {
+    parent: Option<Rc<Dentry>>,
+    name: Box<[u8]>,
+    unlinked: bool,
+}
+
+enum Child {
+    Present(Weak<Dentry>),
+    Absent,
+}
+
+/// What the cache says of a name.
+pub(super) enum Cached {
+    Present(Rc<Dentry>),
+    Absent,
+    Unknown,
+}
+
+impl Dentry {
+    /// The root of a file system, or a file that has no name at all (a pipe).
+    pub fn root(fs: Rc<dyn FileSystem>, inode: Rc<dyn Inode>) -> Rc<Self> {
+        Self::new(fs, inode, None, Box::default())
+    }
+
+    fn new(fs: Rc<dyn FileSystem>, inode: Rc<dyn Inode>, parent: Option<Rc<Dentry>>, name: Box<[u8]>) -> Rc<Self> {
+        Rc::new(Self {
+            inode,
+            fs,
+            place: RefCell::new(Place { parent, name, unlinked: false }),
+            children: RefCell::default(),
+            lock: Mutex::default(),
+            mounted: Cell::new(0),
+            used: Cell::new(false),
+        })
+    }
+
+    /// The inode.
+    pub fn inode(&self) -> &Rc<dyn Inode> {
+        &self.inode
+    }
+
+    /// The file system it belongs to.
+    pub fn fs(&self) -> &Rc<dyn FileSystem> {
+        &self.fs
+    }
+
+    /// The directory it is in; `None` for a root.
+    pub fn parent(&self) -> Option<Rc<Dentry>> {
+        self.place.borrow().parent.clone()
+    }
+
+    /// Its name there.
+    pub fn name(&self) -> Box<[u8]> {
+        self.place.borrow().name.clone()
+    }
+
+    /// Whether the name was removed while the file was in use.
+    pub fn unlinked(&self) -> bool {
+        self.place.borrow().unlinked
+    }
+
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.inode.metadata().file_type() == FileType::Directory
+    }
+
+    /// Whether `other` is this dentry or below it.
+    pub(super) fn contains(self: &Rc<Self>, other: &Rc<Dentry>) -> bool {
+        let mut at = Rc::clone(other);
+        loop {
+            if Rc::ptr_eq(self, &at) {
+                return true;
+            }
+            let Some(up) = at.parent() else { return false };
+            at = up;
+        }
+    }
+
+    pub(super) fn cached(&self, name: &[u8]) -> Cached {
+        match self.children.borrow().get(name) {
+            None => Cached::Unknown,
+            Some(Child::Absent) => Cached::Absent,
+            Some(Child::Present(weak)) => match weak.upgrade() {
+                Some(dentry) => {
+                    dentry.used.set(true);
+                    Cached::Present(dentry)
+                }
+                None => Cached::Unknown,
+            },
+        }
+    }
+
+    fn forget_dead_child(&self, name: &[u8]) {
+        let mut children = self.children.borrow_mut();
+        if matches!(children.get(name), Some(Child::Present(weak)) if weak.strong_count() == 0) {
+            children.remove(name);
+        }
+    }
+}
+
+impl Drop for Dentry {
+    fn drop(&mut self) {
+        // Not by recursion: a guest can nest directories deeper than the host's stack.
+        let place = self.place.get_mut();
+        let mut name = std::mem::take(&mut place.name);
+        let mut parent = place.parent.take();
+        while let Some(dentry) = parent.take() {
+            dentry.forget_dead_child(&name);
+            if Rc::strong_count(&dentry) == 1 {
+                let mut place = dentry.place.borrow_mut();
+                name = std::mem::take(&mut place.name);
+                parent = place.parent.take();
+            }
+        }
+    }
+}
+
+/// Keeps recently used dentries, and recently missed names, in memory.
+pub struct DentryCache {
+    recent: RefCell<VecDeque<Rc<Dentry>>>,
+    absent: RefCell<VecDeque<(Weak<Dentry>, Box<[u8]>)>>,
+    capacity: usize,
+}
+
+impl Default for DentryCache {
+    fn default() -> Self {
+        Self::new(8192)
+    }
+}
+
+impl DentryCache {
+    /// Creates a cache that holds up to `capacity` names present and as many absent.
+    pub fn new(capacity: usize) -> Self {
+        Self { recent: RefCell::default(), absent: RefCell::default(), capacity }
+    }
+
+    /// Finds a name in a directory; `None` if there is no such name.
+    pub(super) async fn lookup(&self, cx: &SyscallCx, dir: &Rc<Dentry>, name: &[u8]) -> Result<Option<Rc<Dentry>>> {
+        if dir.fs.cacheable() {
+            match dir.cached(name) {
+                Cached::Present(dentry) => return Ok(Some(dentry)),
+                Cached::Absent => return Ok(None),
+                Cached::Unknown => {}
+            }
+        }
+        let _guard = dir.lock.lock().await;
+        self.lookup_locked(cx, dir, name).await
+    }
+
+    /// The same, for a caller that holds the directory's lock.
+    pub(super) async fn lookup_locked(
+        &self,
+        cx: &SyscallCx,
+        dir: &Rc<Dentry>,
+        name: &[u8],
+    ) -> Result<Option<Rc<Dentry>>> {
+        let cacheable = dir.fs.cacheable();
+        match dir.cached(name) {
+            // A generated tree keeps only names that something is mounted on.
+            Cached::Present(dentry) if cacheable || dentry.mounted.get() > 0 => return Ok(Some(dentry)),
+            Cached::Absent if cacheable => return Ok(None),
+            _ => {}
+        }
+        if dir.unlinked() {
+            return Ok(None);
+        }
+        match dir.inode.lookup(cx, name).await {
+            Ok(inode) => Ok(Some(self.insert(dir, name, inode))),
+            Err(Errno::ENOENT) => {
+                self.insert_absent(dir, name);
+                Ok(None)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Records that a name stands for an inode.
+    pub(super) fn insert(&self, dir: &Rc<Dentry>, name: &[u8], inode: Rc<dyn Inode>) -> Rc<Dentry> {
+        let dentry = Dentry::new(Rc::clone(&dir.fs), inode, Some(Rc::clone(dir)), name.into());
+        dir.children.borrow_mut().insert(name.into(), Child::Present(Rc::downgrade(&dentry)));
+        if dir.fs.cacheable() {
+            self.recent.borrow_mut().push_back(Rc::clone(&dentry));
+            self.shrink();
+        }
+        dentry
+    }
+
+    /// Records that a directory has no such name.
+    fn insert_absent(&self, dir: &Rc<Dentry>, name: &[u8]) {
+        if !dir.fs.cacheable() {
+            return;
+        }
+        dir.children.borrow_mut().insert(name.into(), Child::Absent);
+        let mut absent = self.absent.borrow_mut();
+        absent.push_back((Rc::downgrade(dir), name.into()));
+        if absent.len() > self.capacity {
+            if let Some((dir, name)) = absent.pop_front() {
+                if let Some(dir) = dir.upgrade() {
+                    let mut children = dir.children.borrow_mut();
+                    if matches!(children.get(&name), Some(Child::Absent)) {
+                        children.remove(&name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Records that a name was removed.
+    pub(super) fn unlink(&self, dentry: &Rc<Dentry>) {
+        let (parent, name) = {
+            let mut place = dentry.place.borrow_mut();
+            place.unlinked = true;
+            (place.parent.clone(), place.name.clone())
+        };
+        let Some(parent) = parent else { return };
+        parent.children.borrow_mut().remove(&name);
+        self.insert_absent(&parent, &name);
+    }
+
+    /// Records that a name moved to another place, where `replaced` (if any) was.
+    pub(super) fn rename(&self, dentry: &Rc<Dentry>, dir: &Rc<Dentry>, name: &[u8], replaced: Option<&Rc<Dentry>>) {
+        if let Some(replaced) = replaced {
+            self.unlink(replaced);
+        }
+        let (old_dir, old_name) = {
+            let mut place = dentry.place.borrow_mut();
+            (place.parent.replace(Rc::clone(dir)), std::mem::replace(&mut place.name, name.into()))
+        };
+        if let Some(old_dir) = old_dir {
+            old_dir.children.borrow_mut().remove(&old_name);
+            self.insert_absent(&old_dir, &old_name);
+        }
+        dir.children.borrow_mut().insert(name.into(), Child::Present(Rc::downgrade(dentry)));
+    }
+
+    /// Records that two names changed places.
+    pub(super) fn exchange(&self, a: &Rc<Dentry>, b: &Rc<Dentry>) {
+        std::mem::swap(&mut *a.place.borrow_mut(), &mut *b.place.borrow_mut());
+        for dentry in [a, b] {
+            if let Some(dir) = dentry.parent() {
+                dir.children.borrow_mut().insert(dentry.name(), Child::Present(Rc::downgrade(dentry)));
+            }
+        }
+    }
+
+    /// Forgets everything that nothing else uses.
+    pub fn clear(&self) {
+        let recent = std::mem::take(&mut *self.recent.borrow_mut());
+        drop(recent);
+    }
+
+    fn shrink(&self) {
+        let mut second_chances = 16;
+        loop {
+            let dropped = {
+                let mut recent = self.recent.borrow_mut();
+                if recent.len() <= self.capacity {
+                    return;
+                }
+                let Some(oldest) = recent.pop_front() else { return };
+                if oldest.used.replace(false) && second_chances > 0 && !oldest.unlinked() {
+                    second_chances -= 1;
+                    recent.push_back(oldest);
+                    continue;
+                }
+                oldest
+            };
+            // Outside the borrow: the last reference to an inode may do work.
+            drop(dropped);
+        }
+    }
+}
