@@ -3,8 +3,18 @@
 //! The crate knows guest memory only through [`vm_mem::Mmu`] and knows nothing of Linux. Its callers run guest code with
 //! [`Engine::run`] and get back the reason it stopped, with exact state in [`Cpu`].
 
+mod assist;
+mod core;
+mod cpuid;
+mod decode;
 mod engine;
+mod flags;
+mod interp;
+pub mod ir;
+mod lower;
 mod state;
 
+pub use cpuid::{FEATURES_ECX, FEATURES_EDX};
 pub use engine::{DebugCause, Engine, Exception, Exit, Gate};
+pub use interp::Interpreter;
 pub use state::{Cpu, F80, Fpu, Mode, Segment, Selector, TlsDescriptor, reg};

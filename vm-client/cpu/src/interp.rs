@@ -1,0 +1,306 @@
+//! The interpreter: an [`Engine`] that runs cached blocks of IR.
+//!
+//! [`exec`] runs operations until something has to be decided, [`cache`] keeps blocks and the ways between them; here is
+//! what is decided. Nothing is allocated while cached blocks run.
+
+mod cache;
+mod exec;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use vm_mem::{FrameId, Mmu, PAGE_SIZE, PageFault, VirtAddr};
+
+use self::cache::{BlockId, Cache, Key};
+use self::exec::Stop;
+use crate::core::{Core, Trap};
+use crate::decode::{self, Context, Truncated, Unknown};
+use crate::ir::{Code, ExitReason, Op};
+use crate::{Cpu, DebugCause, Engine, Exception, Exit, Gate, Mode};
+
+/// Runs guest code by interpreting cached blocks of IR.
+pub struct Interpreter {
+    core: Box<Core>,
+    cache: Cache,
+    unknown: Unknown,
+    /// Frames that lost their last block while no MMU was at hand.
+    emptied: Vec<FrameId>,
+}
+
+impl Default for Interpreter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine for Interpreter {
+    fn run(&mut self, cpu: &mut Cpu, mmu: &mut Mmu, fuel: u32) -> Exit {
+        self.core.enter(cpu);
+        self.core.fuel = i64::from(fuel);
+        self.core.string_fuel = 0;
+        let exit = self.drive(mmu);
+        self.core.leave(cpu);
+        let finished = i64::from(fuel) - self.core.fuel - self.core.string_fuel;
+        cpu.retired += u64::try_from(finished).unwrap_or(0);
+        exit
+    }
+
+    fn forget(&mut self, frame: FrameId, bytes: Range<u16>) {
+        if self.cache.forget(frame, bytes) && self.cache.is_emptied(frame) {
+            self.emptied.push(frame);
+        }
+    }
+}
+
+/// What a block was made for, besides its address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Flavour {
+    long: bool,
+    flat: bool,
+    /// Blocks of one instruction, not linked, for the trap flag.
+    stepping: bool,
+}
+
+impl Flavour {
+    fn of(core: &Core) -> Flavour {
+        let long = core.mode == Mode::X86_64;
+        Flavour { long, flat: long || core.is_flat(), stepping: core.flags.tf() }
+    }
+
+    fn number(self) -> u8 {
+        u8::from(self.long) | (u8::from(self.flat) << 1) | (u8::from(self.stepping) << 2)
+    }
+}
+
+/// A stamp that no link has, so that every block returns.
+const UNLINKED: u64 = u64::MAX - 1;
+
+/// Where to go on inside a block.
+enum Resume {
+    /// In the operations of all blocks.
+    Block(BlockId, usize),
+    /// In a copy of the rest of one instruction, whose first operation is at the second number in the block.
+    Tail(BlockId, usize, Vec<Op>, usize),
+}
+
+impl Interpreter {
+    /// An interpreter with an empty cache.
+    pub fn new() -> Interpreter {
+        Interpreter { core: Box::new(Core::new()), cache: Cache::new(), unknown: Unknown::new(), emptied: Vec::new() }
+    }
+
+    /// How often blocks were made with instructions that the engine does not know, by mnemonic.
+    pub fn unknown_instructions(&self) -> &Unknown {
+        &self.unknown
+    }
+
+    /// How many blocks and operations are cached.
+    pub fn cached(&self) -> (usize, usize) {
+        (self.cache.blocks.len(), self.cache.ops.len())
+    }
+
+    fn drive(&mut self, mmu: &mut Mmu) -> Exit {
+        for frame in std::mem::take(&mut self.emptied) {
+            if !self.cache.has_code(frame) {
+                mmu.clear_code(frame);
+            }
+        }
+        self.take_code_writes(mmu);
+        let mut link = None;
+        loop {
+            if self.core.fuel <= 0 {
+                return Exit::OutOfFuel;
+            }
+            let flavour = Flavour::of(&self.core);
+            let stamp = match flavour.stepping {
+                true => UNLINKED,
+                false => self.cache.stamp(mmu.code_epoch(), flavour.number()),
+            };
+            let id = match self.find(mmu, flavour, stamp) {
+                Ok(id) => id,
+                Err(fault) => return Exit::Fault(fault),
+            };
+            // Making the block may have emptied the cache, so the stamp of the link is compared again.
+            let stamp = match flavour.stepping {
+                true => UNLINKED,
+                false => self.cache.stamp(mmu.code_epoch(), flavour.number()),
+            };
+            if let Some((from, side, then)) = link.take()
+                && then == stamp
+                && stamp != UNLINKED
+            {
+                self.cache.link(from, side, id, stamp);
+            }
+            let first = self.cache.blocks[id as usize].first as usize;
+            match self.run_from(mmu, Resume::Block(id, first), stamp) {
+                Ok(from) => link = from.map(|(id, side)| (id, side, stamp)),
+                Err(exit) => return exit,
+            }
+            if flavour.stepping {
+                return Exit::Exception(Exception::Debug(DebugCause::SingleStep));
+            }
+        }
+    }
+
+    /// Runs blocks until another has to be looked up (`core.rip`; and which block should be linked to it) or the engine
+    /// is to be left.
+    fn run_from(
+        &mut self,
+        mmu: &mut Mmu,
+        mut resume: Resume,
+        mut stamp: u64,
+    ) -> Result<Option<(BlockId, usize)>, Exit> {
+        loop {
+            let (ops, at, tail) = match &resume {
+                Resume::Block(id, at) => (self.cache.ops.as_slice(), (*id, *at), None),
+                Resume::Tail(id, first, ops, at) => (ops.as_slice(), (*id, *at), Some(*first)),
+            };
+            match exec::run(&mut self.core, mmu, &self.cache, ops, at, stamp) {
+                Stop::Next { from } => {
+                    if let Some(first) = tail {
+                        // Only the instructions up to this one were run, not the whole block.
+                        let (index, ..) = self.cache.insn_at(at.0, first);
+                        self.core.fuel += i64::from(self.cache.blocks[at.0 as usize].insns) - (index as i64 + 1);
+                        return Ok(None);
+                    }
+                    return Ok(from);
+                }
+                Stop::Trap { block, op, trap } => {
+                    return Err(self.trapped(block, tail.map_or(op, |first| first + op), trap));
+                }
+                Stop::Exit { block, op } => return self.exited(block, ops[op]).map(|()| None),
+                Stop::CodeWritten { block, op } => {
+                    let dropped = self.take_code_writes(mmu);
+                    resume = match resume {
+                        Resume::Tail(id, first, ops, _) => Resume::Tail(id, first, ops, op + 1),
+                        Resume::Block(..) if !dropped => Resume::Block(block, op + 1),
+                        Resume::Block(..) => {
+                            // What was linked may be gone, and what follows in this block may be stale: the rest of
+                            // the instruction is still done, then everything is looked up anew.
+                            stamp = UNLINKED;
+                            self.rest_of_insn(block, op)
+                        }
+                    };
+                }
+            }
+        }
+    }
+
+    /// Where to go on so that nothing after the instruction of an operation is run.
+    fn rest_of_insn(&self, block: BlockId, op: usize) -> Resume {
+        let (index, _, rest) = self.cache.insn_at(block, op);
+        let mut ops = self.cache.ops[rest.clone()].to_vec();
+        if ops.last().is_some_and(|op| op.code.is_exit()) {
+            return Resume::Block(block, rest.start);
+        }
+        let next = self.cache.insn_address(block, index + 1);
+        ops.push(Op { imm: next as i64, ..Op::new(Code::Jump) });
+        Resume::Tail(block, op + 1, ops, 0)
+    }
+
+    fn trapped(&mut self, block: BlockId, op: usize, trap: Trap) -> Exit {
+        let (index, address, _) = self.cache.insn_at(block, op);
+        self.core.fuel -= index as i64;
+        self.core.rip = address;
+        match trap {
+            Trap::Fault(fault) => Exit::Fault(fault),
+            Trap::Exception(exception) => Exit::Exception(exception),
+            Trap::After(exception) => {
+                self.core.fuel -= 1;
+                self.core.rip = self.cache.insn_address(block, index + 1);
+                Exit::Exception(exception)
+            }
+        }
+    }
+
+    fn exited(&mut self, block: BlockId, op: Op) -> Result<(), Exit> {
+        let reason = ExitReason::ALL.get(usize::from(op.c)).copied().unwrap_or(ExitReason::InvalidOpcode);
+        self.core.fuel -= i64::from(self.cache.blocks[block as usize].insns) - i64::from(reason.is_fault());
+        self.core.rip = op.imm as u64;
+        Err(match reason {
+            ExitReason::Int80 => Exit::Syscall(Gate::Int80),
+            ExitReason::Sysenter => Exit::Syscall(Gate::Sysenter),
+            ExitReason::Syscall => Exit::Syscall(Gate::Syscall),
+            ExitReason::ReadTsc => Exit::ReadTsc { aux: false },
+            ExitReason::ReadTscp => Exit::ReadTsc { aux: true },
+            ExitReason::InvalidOpcode => Exit::Exception(Exception::InvalidOpcode),
+            ExitReason::Protection => Exit::Exception(Exception::Protection),
+            ExitReason::Breakpoint => Exit::Exception(Exception::Breakpoint),
+            ExitReason::Int1 => Exit::Exception(Exception::Debug(DebugCause::Int1)),
+            ExitReason::Resync => return Ok(()),
+        })
+    }
+
+    /// Drops what was made from bytes that changed; tells whether anything was.
+    fn take_code_writes(&mut self, mmu: &mut Mmu) -> bool {
+        let mut dropped = false;
+        if mmu.has_code_writes() {
+            for (frame, bytes) in mmu.take_code_writes() {
+                dropped |= self.cache.forget(frame, bytes);
+                if self.cache.is_emptied(frame) {
+                    mmu.clear_code(frame);
+                }
+            }
+        }
+        dropped
+    }
+
+    /// The block at `core.rip`, made if need be.
+    fn find(&mut self, mmu: &mut Mmu, flavour: Flavour, stamp: u64) -> Result<BlockId, PageFault> {
+        let start = self.core.rip;
+        if let Some(id) = self.cache.quick(start, stamp) {
+            return Ok(id);
+        }
+        let key = Key { frame: mmu.code_frame(VirtAddr(start))?, start, flavour: flavour.number() };
+        if let Some(id) = self.cache.find(key) {
+            let still = match self.cache.blocks[id as usize].second {
+                None => true,
+                Some(second) => mmu.code_frame(next_page(start))? == second,
+            };
+            if still {
+                if !flavour.stepping {
+                    self.cache.remember(start, id, stamp);
+                }
+                return Ok(id);
+            }
+        }
+        if self.cache.is_full() {
+            for frame in self.cache.clear() {
+                mmu.clear_code(frame);
+            }
+            mmu.code_frame(VirtAddr(start))?;
+        }
+        let id = self.make(mmu, key, flavour)?;
+        if !flavour.stepping {
+            let stamp = self.cache.stamp(mmu.code_epoch(), flavour.number());
+            self.cache.remember(start, id, stamp);
+        }
+        Ok(id)
+    }
+
+    fn make(&mut self, mmu: &mut Mmu, key: Key, flavour: Flavour) -> Result<BlockId, PageFault> {
+        let mut context =
+            Context { mode: self.core.mode, flat: flavour.flat, limit: if flavour.stepping { 1 } else { usize::MAX } };
+        let address = VirtAddr(key.start);
+        let page = mmu.frame(key.frame);
+        if let Ok(block) = decode::block(key.start, &page[address.offset()..], context, &mut self.unknown) {
+            return Ok(self.cache.insert(key, None, &block));
+        }
+        // The first instruction goes over the end of the page.
+        let second = mmu.code_frame(next_page(key.start))?;
+        let mut bytes = [0; 15];
+        let len = mmu.fetch(address, &mut bytes)?;
+        context.limit = 1;
+        let block = match decode::block(key.start, &bytes[..len], context, &mut self.unknown) {
+            Ok(block) => block,
+            // Longer than any instruction may be.
+            Err(Truncated) => decode::refused(key.start, context.mode),
+        };
+        Ok(self.cache.insert(key, Some(second), &block))
+    }
+}
+
+fn next_page(address: u64) -> VirtAddr {
+    VirtAddr((address | (PAGE_SIZE as u64 - 1)).wrapping_add(1))
+}

@@ -1,0 +1,234 @@
+//! The cache of lowered blocks.
+//!
+//! All operations live in one vector, blocks are ranges of it; when it is full, everything is dropped. A block is known by
+//! the frame its code is in, its address, and what lowering took for granted. Two short cuts lead to blocks without that
+//! key: links from block to block, and a table by address. Both hold the *stamp* of the moment they were made and are
+//! ignored once it has changed: it contains the MMU's code epoch and the number of times blocks were dropped.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use vm_mem::FrameId;
+
+use crate::ir::{Block, Insn, Op};
+
+/// The number of a cached block.
+pub(super) type BlockId = u32;
+
+/// Operations kept at most.
+const MAX_OPS: usize = 1 << 20;
+
+/// Entries of the table by address.
+const TABLE_BITS: u32 = 14;
+
+/// What a block was made from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Key {
+    pub frame: FrameId,
+    pub start: u64,
+    /// Mode and flatness.
+    pub flavour: u8,
+}
+
+/// A way from one block to another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub block: BlockId,
+    pub stamp: u64,
+}
+
+/// A stamp that never is.
+const NEVER: u64 = u64::MAX;
+
+impl Link {
+    const NONE: Link = Link { block: 0, stamp: NEVER };
+}
+
+/// A block in the cache.
+#[derive(Clone, Debug)]
+pub(super) struct Cached {
+    /// First operation in the shared vector.
+    pub first: u32,
+    /// Number of instructions.
+    pub insns: u32,
+    /// The address behind it.
+    pub end: u64,
+    /// Where it goes: behind itself, and to its target.
+    pub links: [Link; 2],
+    key: Key,
+    /// The frame of the second page, if the code goes over the end of the first.
+    pub second: Option<FrameId>,
+    /// Bytes of code.
+    len: u16,
+    /// Where its instructions are in the shared vector.
+    insn_first: u32,
+    ops: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    rip: u64,
+    link: Link,
+}
+
+/// See the module.
+pub(super) struct Cache {
+    pub ops: Vec<Op>,
+    pub blocks: Vec<Cached>,
+    insns: Vec<Insn>,
+    table: Box<[Entry]>,
+    by_key: HashMap<Key, BlockId>,
+    by_frame: HashMap<FrameId, Vec<BlockId>>,
+    /// Blocks or everything were dropped so many times.
+    drops: u64,
+}
+
+impl Cache {
+    pub(super) fn new() -> Cache {
+        let none = Entry { rip: 0, link: Link::NONE };
+        Cache {
+            ops: Vec::new(),
+            blocks: Vec::new(),
+            insns: Vec::new(),
+            table: vec![none; 1 << TABLE_BITS].into_boxed_slice(),
+            by_key: HashMap::new(),
+            by_frame: HashMap::new(),
+            drops: 0,
+        }
+    }
+
+    /// The stamp of this moment.
+    pub(super) fn stamp(&self, code_epoch: u64, flavour: u8) -> u64 {
+        // Far fewer than 2^20 drops and 2^40 epochs happen before the next full drop could make two moments look alike.
+        (code_epoch << 24) ^ (self.drops << 3) ^ u64::from(flavour)
+    }
+
+    fn slot(rip: u64) -> usize {
+        ((rip ^ (rip >> TABLE_BITS)) & ((1 << TABLE_BITS) - 1)) as usize
+    }
+
+    /// The block at an address, if the table by address knows it.
+    #[inline]
+    pub(super) fn quick(&self, rip: u64, stamp: u64) -> Option<BlockId> {
+        let entry = &self.table[Self::slot(rip)];
+        (entry.rip == rip && entry.link.stamp == stamp).then_some(entry.link.block)
+    }
+
+    /// Puts a block into the table by address.
+    pub(super) fn remember(&mut self, rip: u64, block: BlockId, stamp: u64) {
+        self.table[Self::slot(rip)] = Entry { rip, link: Link { block, stamp } };
+    }
+
+    pub(super) fn find(&self, key: Key) -> Option<BlockId> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// Whether another block could overflow the cache.
+    pub(super) fn is_full(&self) -> bool {
+        self.ops.len() >= MAX_OPS
+    }
+
+    pub(super) fn insert(&mut self, key: Key, second: Option<FrameId>, block: &Block) -> BlockId {
+        let id = self.blocks.len() as BlockId;
+        self.blocks.push(Cached {
+            first: self.ops.len() as u32,
+            insns: block.insns.len() as u32,
+            end: block.end(),
+            links: [Link::NONE; 2],
+            key,
+            second,
+            len: block.len,
+            insn_first: self.insns.len() as u32,
+            ops: block.ops.len() as u32,
+        });
+        self.ops.extend_from_slice(&block.ops);
+        self.insns.extend_from_slice(&block.insns);
+        self.by_key.insert(key, id);
+        for frame in [Some(key.frame), second].into_iter().flatten() {
+            self.by_frame.entry(frame).or_default().push(id);
+        }
+        id
+    }
+
+    /// The instruction that an operation belongs to: its index in the block, its address, and the operations of it that
+    /// follow this one.
+    pub(super) fn insn_at(&self, id: BlockId, op: usize) -> (usize, u64, Range<usize>) {
+        let block = &self.blocks[id as usize];
+        let first = block.first as usize;
+        let insns = &self.insns[block.insn_first as usize..][..block.insns as usize];
+        let index = crate::ir::insn_of(insns, op - first);
+        let start = block.key.start.wrapping_add(insns.get(index).map_or(0, |i| u64::from(i.offset)));
+        let end = insns.get(index + 1).map_or(block.ops as usize, |i| usize::from(i.first_op));
+        (index, start, op + 1..first + end)
+    }
+
+    /// The address of an instruction of a block; of the end of the block for one past the last.
+    pub(super) fn insn_address(&self, id: BlockId, index: usize) -> u64 {
+        let block = &self.blocks[id as usize];
+        let insns = &self.insns[block.insn_first as usize..][..block.insns as usize];
+        insns.get(index).map_or(block.end, |i| block.key.start.wrapping_add(u64::from(i.offset)))
+    }
+
+    /// Drops the blocks made from these bytes; tells whether there were any.
+    pub(super) fn forget(&mut self, frame: FrameId, bytes: Range<u16>) -> bool {
+        let Some(ids) = self.by_frame.get(&frame) else { return false };
+        let stale: Vec<BlockId> = ids.iter().copied().filter(|&id| self.touches(id, frame, &bytes)).collect();
+        for &id in &stale {
+            let block = &self.blocks[id as usize];
+            let (key, second) = (block.key, block.second);
+            if self.by_key.get(&key) == Some(&id) {
+                self.by_key.remove(&key);
+            }
+            for frame in [Some(key.frame), second].into_iter().flatten() {
+                if let Some(list) = self.by_frame.get_mut(&frame) {
+                    list.retain(|&b| b != id);
+                }
+            }
+        }
+        if stale.is_empty() {
+            return false;
+        }
+        self.drops += 1;
+        true
+    }
+
+    fn touches(&self, id: BlockId, frame: FrameId, bytes: &Range<u16>) -> bool {
+        let block = &self.blocks[id as usize];
+        let start = (block.key.start & 0xfff) as u16;
+        let end = start + block.len;
+        let overlap = |from: u16, to: u16| from < bytes.end && bytes.start < to;
+        (block.key.frame == frame && overlap(start, end.min(4096)))
+            || (block.second == Some(frame) && end > 4096 && overlap(0, end - 4096))
+    }
+
+    /// Whether no block is left of a frame that once had some; if so the frame is known no more.
+    pub(super) fn is_emptied(&mut self, frame: FrameId) -> bool {
+        let emptied = self.by_frame.get(&frame).is_some_and(Vec::is_empty);
+        if emptied {
+            self.by_frame.remove(&frame);
+        }
+        emptied
+    }
+
+    /// Whether blocks of a frame are cached.
+    pub(super) fn has_code(&self, frame: FrameId) -> bool {
+        self.by_frame.get(&frame).is_some_and(|blocks| !blocks.is_empty())
+    }
+
+    /// Makes a way from one block to another.
+    pub(super) fn link(&mut self, from: BlockId, side: usize, to: BlockId, stamp: u64) {
+        if let Some(block) = self.blocks.get_mut(from as usize) {
+            block.links[side & 1] = Link { block: to, stamp };
+        }
+    }
+
+    /// Drops everything and tells the frames that had code.
+    pub(super) fn clear(&mut self) -> Vec<FrameId> {
+        self.ops.clear();
+        self.blocks.clear();
+        self.insns.clear();
+        self.by_key.clear();
+        self.drops += 1;
+        self.by_frame.drain().map(|(frame, _)| frame).collect()
+    }
+}

@@ -1,0 +1,46 @@
+//! Lowers decoded instructions to IR: the one place that says what an instruction means.
+//!
+//! Each file covers a family; its `lower` returns `None` for instructions that are not its own. An instruction that may
+//! fault does so before its first change: loads first, then stores, then registers and flags.
+
+mod bcd;
+mod bits;
+mod branch;
+mod int;
+mod muldiv;
+mod operand;
+mod shift;
+mod stack;
+mod string;
+mod system;
+
+use iced_x86::Instruction;
+
+use crate::ir::Builder;
+
+/// A lowering: emits an instruction or declines it.
+type Lower = fn(&mut Builder, &Instruction) -> Option<()>;
+
+/// The families, the most frequent first.
+const FAMILIES: &[Lower] = &[
+    int::lower,
+    stack::lower,
+    branch::lower,
+    shift::lower,
+    bits::lower,
+    muldiv::lower,
+    string::lower,
+    bcd::lower,
+    system::lower,
+];
+
+/// Emits one instruction; `None` if it is not known, with nothing emitted.
+pub(crate) fn lower(b: &mut Builder, insn: &Instruction) -> Option<()> {
+    for family in FAMILIES {
+        if family(b, insn).is_some() {
+            return Some(());
+        }
+        b.abandon_insn();
+    }
+    None
+}
