@@ -24,6 +24,8 @@ use crate::{BlockError, CHUNK_SIZE, ChunkId, Transport, Urgency};
 
 mod driver;
 mod host;
+#[cfg(feature = "native")]
+pub mod native;
 mod open;
 mod policy;
 mod status;
