@@ -11,10 +11,11 @@ use vm_mem::Mmu;
 use vm_rt::{Executor, Timers, Turn, WaitQueue};
 
 use crate::host::Host;
-use crate::mm::{self, Memory};
+use crate::mm::{self, Memory, OomOutcome};
+use crate::syscall::futex::FutexTable;
 use crate::syscall::table::Row;
 use crate::syscall::table_i386;
-use crate::task::{ProcessTable, ThreadGroup};
+use crate::task::{Pid, ProcessTable, TaskState, ThreadGroup};
 use crate::time::GuestClock;
 use crate::tty::console::Consoles;
 use crate::tty::pty::PtyTable;
@@ -51,6 +52,10 @@ pub struct Kernel {
     pub uts: RefCell<Uts>,
     /// Woken whenever a signal was sent to anybody, for sigtimedwait(2) and signalfd(2).
     pub signal_arrived: WaitQueue,
+    /// Waiters of futex(2).
+    pub(crate) futexes: FutexTable,
+    /// Woken when the real time was set.
+    pub realtime_moved: WaitQueue,
     /// The i386 system calls.
     pub(crate) calls: Vec<Option<Row>>,
     /// The built-in init, parent of what the host starts and of orphans.
@@ -59,6 +64,18 @@ pub struct Kernel {
     unknown: RefCell<BTreeMap<(u32, String), u64>>,
     /// Time at which the host clock was last compared with its real time.
     followed: Cell<Duration>,
+    /// Host time at which the poll of the present task began, until its first run of guest code.
+    pub(crate) poll_began: Cell<u64>,
+    /// The process that runs now.
+    pub(crate) running: Cell<Pid>,
+    /// How often the guest ran out of memory and a process was ended for it.
+    pub(crate) oom_kills: Cell<u64>,
+    loads: Cell<[f64; 3]>,
+    loads_at: Cell<Duration>,
+    /// Host time at which the task that runs now got its turn.
+    pub(crate) turn_of_task: Cell<u64>,
+    /// Host time that tasks have run since boot.
+    pub(crate) busy_ns: Cell<u64>,
 }
 
 /// The strings of uname(2) that can change.
@@ -108,11 +125,24 @@ impl Kernel {
             strace: RefCell::default(),
             uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
             signal_arrived: WaitQueue::new(),
+            futexes: FutexTable::default(),
+            realtime_moved: WaitQueue::new(),
             calls: table_i386::table(),
             init: OnceCell::new(),
             unknown: RefCell::default(),
             followed: Cell::default(),
+            poll_began: Cell::new(u64::MAX),
+            running: Cell::default(),
+            oom_kills: Cell::default(),
+            loads: Cell::default(),
+            loads_at: Cell::default(),
+            turn_of_task: Cell::default(),
+            busy_ns: Cell::default(),
         });
+        let weak = kernel.weak();
+        kernel
+            .memory
+            .set_oom_killer(move || weak.upgrade().map_or(OomOutcome::NoVictim, |kernel| kernel.kill_for_memory()));
         kernel.executor.spawn(mm::memory::write_back_periodically(kernel.weak()));
         kernel
     }
@@ -137,6 +167,46 @@ impl Kernel {
         self.clock.realtime()
     }
 
+    /// Host time that tasks have run since boot.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy_ns.get())
+    }
+
+    /// Load averages over 1, 5 and 15 minutes.
+    pub fn load_average(&self) -> [f64; 3] {
+        self.update_load();
+        self.loads.get()
+    }
+
+    /// Samples the number of runnable tasks every five seconds, as Linux does.
+    fn update_load(&self) {
+        const PERIOD: Duration = Duration::from_secs(5);
+        let now = self.now_monotonic();
+        let periods = (now.saturating_sub(self.loads_at.get()).as_secs() / PERIOD.as_secs()).min(1000) as i32;
+        if periods == 0 {
+            return;
+        }
+        self.loads_at.set(self.loads_at.get().max(now.saturating_sub(PERIOD * 1000)) + PERIOD * periods as u32);
+        let active = |state| matches!(state, TaskState::Running | TaskState::DiskSleep);
+        let running = self.processes.tasks().iter().filter(|task| active(task.state.get())).count() as f64;
+        let mut loads = self.loads.get();
+        for (load, minutes) in loads.iter_mut().zip([1.0, 5.0, 15.0]) {
+            let keep = (-PERIOD.as_secs_f64() / (60.0 * minutes)).exp().powi(periods);
+            *load = *load * keep + running * (1.0 - keep);
+        }
+        self.loads.set(loads);
+    }
+
+    /// How long the task that runs now has been running since it got its turn.
+    pub(crate) fn running_for(&self) -> Duration {
+        Duration::from_nanos(self.clock.host_ns().saturating_sub(self.turn_of_task.get()))
+    }
+
+    /// Tells everybody who depends on it that the real time was set.
+    pub(crate) fn realtime_changed(&self) {
+        self.realtime_moved.wake_all();
+    }
+
     /// The built-in init.
     pub fn init(&self) -> Option<&Rc<ThreadGroup>> {
         self.init.get()
@@ -153,7 +223,10 @@ impl Kernel {
         let end = start + budget.as_nanos() as u64;
         if self.now_monotonic().saturating_sub(self.followed.get()) > Duration::from_secs(1) {
             self.followed.set(self.now_monotonic());
-            self.clock.follow_host();
+            self.update_load();
+            if self.clock.follow_host() {
+                self.realtime_changed();
+            }
         }
         loop {
             self.timers.fire(self.now_monotonic());

@@ -4,19 +4,24 @@
 //! what Linux calls a process. Both are found by number in the [`ProcessTable`] of the kernel. The registers live in the task
 //! and are lent to the engine only while it runs, so that at every await others may look at them.
 
+pub(crate) mod clone;
 mod credentials;
+pub(crate) mod exec;
+pub(crate) mod exit;
 mod group;
 mod interrupt;
 mod job_control;
-mod race;
 mod rlimit;
+mod run;
 mod session;
+mod spawn;
 mod status;
 mod table;
+pub(crate) mod wait;
 
 pub use credentials::{Credentials, cap};
 pub use group::{Rusage, ThreadGroup};
-pub use race::{Either, first_of};
+
 pub use rlimit::{RLIM_INFINITY, Resource, Rlimit, Rlimits};
 pub use session::Session;
 pub use status::WaitStatus;
@@ -114,6 +119,8 @@ pub struct Task {
     pub in_syscall: Cell<Option<u32>>,
     /// nice(2) value.
     pub nice: Cell<i32>,
+    /// sched_setscheduler(2) policy.
+    pub policy: Cell<u32>,
     /// personality(2).
     pub personality: Cell<u32>,
     /// prctl(2) PR_SET_NO_NEW_PRIVS.
@@ -129,15 +136,26 @@ pub struct Task {
     /// Guest monotonic time at which it began.
     pub started: Duration,
     /// Woken when this task, made by vfork(2), execs or ends.
-    pub(crate) vfork_parent: RefCell<Option<Rc<vm_rt::WaitQueue>>>,
+    pub(crate) vfork_parent: RefCell<Option<Rc<VforkWait>>>,
     /// Wakes the task's future.
     waker: RefCell<Option<Waker>>,
     /// The thread alone is to end (another thread of its group execs).
     pub(crate) dying: Cell<bool>,
+    /// What the thread passed to exit(2).
+    pub(crate) exit_code: Cell<u8>,
     /// Takes part in a group stop now.
     pub(crate) stopped: Cell<bool>,
     /// Processor exception number and error code of the last fault, for signal frames.
     pub(crate) last_fault: Cell<FaultRegs>,
+}
+
+/// A parent suspended by vfork(2).
+#[derive(Default)]
+pub(crate) struct VforkWait {
+    /// The child has its own memory now, or has ended.
+    pub(crate) done: Cell<bool>,
+    /// Woken then.
+    pub(crate) queue: vm_rt::WaitQueue,
 }
 
 /// What a signal frame says of the last processor exception.
@@ -186,6 +204,7 @@ impl Task {
             state: Cell::new(TaskState::Running),
             in_syscall: Cell::default(),
             nice: Cell::default(),
+            policy: Cell::default(),
             personality: Cell::default(),
             no_new_privs: Cell::default(),
             keep_caps: Cell::default(),
@@ -196,6 +215,7 @@ impl Task {
             vfork_parent: RefCell::default(),
             waker: RefCell::default(),
             dying: Cell::default(),
+            exit_code: Cell::default(),
             stopped: Cell::default(),
             last_fault: Cell::default(),
         }

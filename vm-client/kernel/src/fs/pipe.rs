@@ -12,9 +12,9 @@ use linux_abi::signal::Signal;
 use linux_abi::{ioctl, stat};
 use vm_rt::{Io, WaitQueue};
 
-use crate::task::first_of;
 use crate::vfs::{Anonymous, File, Inode, IoMode, OpenFile, OpenFlags};
 use crate::{Errno, Result, SyscallCx};
+use vm_rt::first_of;
 
 /// A write of at most this much is done in one piece.
 const PIPE_BUF: usize = 4096;

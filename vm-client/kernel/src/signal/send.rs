@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use linux_abi::siginfo::{SigInfo, code};
+use linux_abi::siginfo::SigInfo;
 use linux_abi::signal::{SigSet, Signal};
 
 use super::action::{DefaultAction, Handler, default_action};
@@ -213,9 +213,4 @@ pub(crate) fn child_info(group: &ThreadGroup, status: WaitStatus, signal: Signal
             stime: ticks(usage.system),
         },
     }
-}
-
-/// Whether a code says the signal came from a program, so that it may be forged by one.
-pub(crate) fn from_user(code: i32) -> bool {
-    code <= code::SI_USER
 }

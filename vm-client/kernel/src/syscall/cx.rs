@@ -56,6 +56,20 @@ impl SyscallCx {
         }
     }
 
+    /// Reads a string, of which no more than the first `max` bytes matter.
+    pub async fn read_prefix(&self, from: u64, max: usize) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        while out.len() < max {
+            let mut byte = [0];
+            self.read_user(from + out.len() as u64, &mut byte).await?;
+            if byte[0] == 0 {
+                break;
+            }
+            out.push(byte[0]);
+        }
+        Ok(out)
+    }
+
     /// Reads a path name (at most 4095 bytes, else ENAMETOOLONG).
     pub async fn read_path(&self, from: u64) -> Result<Vec<u8>> {
         self.read_cstr(from, 4095, Errno::ENAMETOOLONG).await

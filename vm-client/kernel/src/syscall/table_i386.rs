@@ -1,11 +1,26 @@
 //! The i386 table (`int 0x80`).
 
-use super::poll;
 use super::table::{Row, build};
+use super::{
+    futex, identity, poll, prctl, process, random, resource, schedule, signal, socket, system, thread_area, time, timer,
+};
 
 /// Every topic's rows.
 const TOPICS: &[&[Row]] = &[
-    poll::ROWS, //
+    futex::ROWS,
+    identity::ROWS,
+    poll::ROWS,
+    prctl::ROWS,
+    process::ROWS,
+    random::ROWS,
+    resource::ROWS,
+    schedule::ROWS,
+    signal::ROWS,
+    socket::ROWS,
+    system::ROWS,
+    thread_area::ROWS,
+    time::ROWS,
+    timer::ROWS,
 ];
 
 /// Makes the table, indexed by system call number.

@@ -106,8 +106,8 @@ pub struct ThreadGroup {
     pub unkillable: Cell<bool>,
     /// Guest monotonic time at which it began.
     pub started: Duration,
-    /// Called with the status instead of leaving a zombie, for processes the host started.
-    pub(crate) on_exit: RefCell<Option<Box<dyn FnOnce(WaitStatus)>>>,
+    /// Woken when the last thread has ended, for the host.
+    pub(crate) ended: WaitQueue,
 }
 
 impl ThreadGroup {
@@ -151,7 +151,7 @@ impl ThreadGroup {
             oom_score_adj: Cell::default(),
             unkillable: Cell::default(),
             started,
-            on_exit: RefCell::default(),
+            ended: WaitQueue::new(),
         }
     }
 

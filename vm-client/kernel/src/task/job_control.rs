@@ -48,4 +48,14 @@ impl Kernel {
             self.signal_pgrp(pgrp, Signal::CONT);
         }
     }
+
+    /// The process may have been the last link between its process group and the rest of the session.
+    pub(crate) fn hang_up_if_last_link(&self, group: &Rc<ThreadGroup>) {
+        let linked = group.parent().is_some_and(|parent| {
+            parent.pgrp.get() != group.pgrp.get() && parent.session.borrow().sid == group.session.borrow().sid
+        });
+        if linked {
+            self.hang_up_orphans(group.pgrp.get(), Some(group));
+        }
+    }
 }

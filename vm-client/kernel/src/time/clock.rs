@@ -154,6 +154,11 @@ impl GuestClock {
         self.speed.set(((self.speed.get() + seen) / 2).clamp(100_000, 20_000_000_000));
     }
 
+    /// How long this many instructions take, nanoseconds.
+    pub(crate) fn ns_for(&self, instructions: u64) -> u64 {
+        (u128::from(instructions) * 1_000_000_000 / u128::from(self.speed.get())) as u64
+    }
+
     /// How many instructions take this long.
     pub(crate) fn instructions_in(&self, time: Duration) -> u32 {
         let count = u128::from(self.speed.get()) * time.as_nanos() / 1_000_000_000;

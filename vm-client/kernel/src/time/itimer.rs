@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use linux_abi::siginfo::SigInfo;
 use linux_abi::signal::Signal;
-use vm_rt::WaitQueue;
+use vm_rt::{Either, WaitQueue, first_of};
 
 use crate::Kernel;
-use crate::task::{ThreadGroup, first_of};
+use crate::task::ThreadGroup;
 
 /// Which of the three timers of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ async fn run_real_timer(kernel: Weak<Kernel>, group: Weak<ThreadGroup>) {
             let Some(deadline) = timer.deadline.get() else { return };
             (kernel.timers.sleep_until(deadline), timer.changed.wait())
         };
-        if first_of(changed, sleep).await.is_left() {
+        if matches!(first_of(changed, sleep).await, Either::First(())) {
             return;
         }
         let (Some(kernel), Some(group)) = (kernel.upgrade(), group.upgrade()) else { return };

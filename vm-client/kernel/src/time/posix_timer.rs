@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use linux_abi::siginfo::{SigFields, SigInfo, code};
 use linux_abi::signal::Signal;
-use vm_rt::WaitQueue;
+use vm_rt::{Either, WaitQueue, first_of};
 
 use crate::Kernel;
-use crate::task::{Pid, ThreadGroup, first_of};
+use crate::task::{Pid, ThreadGroup};
 
 /// Whom an expiry is told to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ async fn run_timer(kernel: Weak<Kernel>, group: Weak<ThreadGroup>, timer: Weak<P
             let Some(deadline) = timer.deadline.get() else { return };
             (kernel.timers.sleep_until(deadline), timer.changed.wait())
         };
-        if first_of(changed, sleep).await.is_left() {
+        if matches!(first_of(changed, sleep).await, Either::First(())) {
             return;
         }
         let (Some(kernel), Some(group), Some(timer)) = (kernel.upgrade(), group.upgrade(), timer.upgrade()) else {

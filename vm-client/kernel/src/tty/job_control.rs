@@ -35,7 +35,7 @@ impl Tty {
     }
 
     /// Makes it the controlling terminal of a session.
-    pub(super) fn take_session(self: &Rc<Self>, session: &Session, pgrp: crate::task::Pid) {
+    pub(crate) fn take_session(self: &Rc<Self>, session: &Session, pgrp: crate::task::Pid) {
         self.sid.set(session.sid);
         self.pgrp.set(pgrp);
         *session.tty.borrow_mut() = Some(Rc::clone(self));
