@@ -25,6 +25,7 @@ mod attr;
 mod bitmap;
 mod dir;
 mod error;
+pub mod format;
 mod fs;
 mod group;
 mod inode;

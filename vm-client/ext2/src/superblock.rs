@@ -1,7 +1,7 @@
 //! The superblock: what the file system is and how large its parts are.
 
 use crate::error::{Corrupt, Ext2Error};
-use crate::le::{array_at, put, put_u16, put_u32, u8_at, u16_at, u32_at};
+use crate::le::{array_at, put, put_u16, put_u32, u16_at, u32_at};
 
 /// Byte offset of the superblock on the device.
 pub(crate) const SUPERBLOCK_OFFSET: u64 = 1024;
@@ -387,13 +387,13 @@ pub(crate) fn encode_new(sb: &Superblock, state: &SuperState, made: u32, backup_
     put(&mut raw, 104, &sb.uuid);
     let label = sb.label.get(..sb.label.len().min(16)).unwrap_or(&[]);
     put(&mut raw, 120, label);
-    raw[252..253].copy_from_slice(&[1]); // s_def_hash_version: half MD4
+    put(&mut raw, 252, &[1]); // s_def_hash_version: half MD4
+    put_u32(&mut raw, 256, 0xc); // s_default_mount_opts: user_xattr, acl
     put_u32(&mut raw, 264, made); // s_mkfs_time
     if sb.inode_size > 128 {
         put_u16(&mut raw, 348, sb.want_extra_isize);
         put_u16(&mut raw, 350, sb.want_extra_isize);
     }
     state.store(&mut raw, 0, state);
-    debug_assert_eq!(u8_at(&raw, 56), 0x53);
     raw
 }
