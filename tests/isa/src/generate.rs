@@ -10,13 +10,12 @@ const REGISTERS: [&str; 8] = ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "
 /// The starting state of case `index` of a form.
 pub fn input(form: &Form, index: usize) -> State {
     let mut rng = Rng::new(&form.seed(), index as u64);
-    let mut state = State::default();
-    // OF DF SF ZF AF PF CF and the fixed bits; DF only on request.
-    state.eflags = 0x202 | (rng.u64() as u32 & 0x8d5);
+    // OF SF ZF AF PF CF and the fixed bits; DF only on request.
+    let mut state = State { eflags: 0x202 | (rng.u64() as u32 & 0x8d5), ..State::default() };
     if form.option("df").is_some() && rng.one_in(2) {
         state.eflags |= 0x400;
     }
-    state.eip = form.option("code").and_then(|v| number(v)).unwrap_or(i64::from(CODE_BASE)) as u32;
+    state.eip = form.option("code").and_then(number).unwrap_or(i64::from(CODE_BASE)) as u32;
 
     let data = form.option("data").unwrap_or("int");
     state.window_base = match form.option("cross").map(|v| v.split(':').next().unwrap_or(v)) {
@@ -108,7 +107,20 @@ fn number(text: &str) -> Option<i64> {
 /// A 64-bit integer with interesting values made likely, in each half.
 fn integer(rng: &mut Rng) -> u64 {
     const EDGES: [u32; 14] = [
-        0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0xffff_fffe, 0x8080_8080,
+        0,
+        1,
+        2,
+        0x7f,
+        0x80,
+        0xff,
+        0x7fff,
+        0x8000,
+        0xffff,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xffff_ffff,
+        0xffff_fffe,
+        0x8080_8080,
     ];
     let mut half = || -> u64 {
         let value = match rng.below(4) {
@@ -166,7 +178,8 @@ fn vector(rng: &mut Rng, class: &str) -> u128 {
             0 => u128::from(rng.u64()) | u128::from(rng.u64()) << 64,
             1 => u128::from(integer(rng)) | u128::from(integer(rng)) << 64,
             // Saturation lives at the edges of bytes and words.
-            2 => (0..16).fold(0, |v, i| v | u128::from(rng.pick(&[0u8, 1, 0x7f, 0x80, 0x81, 0xff, 0xfe, 0x40])) << (8 * i)),
+            2 => (0..16)
+                .fold(0, |v, i| v | u128::from(rng.pick(&[0u8, 1, 0x7f, 0x80, 0x81, 0xff, 0xfe, 0x40])) << (8 * i)),
             _ => (0..8).fold(0, |v, i| {
                 v | u128::from(rng.pick(&[0u16, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0x00ff, 0x0100])) << (16 * i)
             }),
@@ -176,8 +189,22 @@ fn vector(rng: &mut Rng, class: &str) -> u128 {
 
 fn f32_bits(rng: &mut Rng) -> u32 {
     const EDGES: [u32; 16] = [
-        0, 0x8000_0000, 0x3f80_0000, 0xbf80_0000, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 0xffc0_1234, 0x7f80_0001, 0xffbf_ffff,
-        1, 0x8000_0001, 0x007f_ffff, 0x0080_0000, 0x7f7f_ffff, 0xff7f_ffff,
+        0,
+        0x8000_0000,
+        0x3f80_0000,
+        0xbf80_0000,
+        0x7f80_0000,
+        0xff80_0000,
+        0x7fc0_0000,
+        0xffc0_1234,
+        0x7f80_0001,
+        0xffbf_ffff,
+        1,
+        0x8000_0001,
+        0x007f_ffff,
+        0x0080_0000,
+        0x7f7f_ffff,
+        0xff7f_ffff,
     ];
     let random = rng.u64();
     match rng.below(8) {
@@ -192,9 +219,22 @@ fn f32_bits(rng: &mut Rng) -> u32 {
 
 fn f64_bits(rng: &mut Rng) -> u64 {
     const EDGES: [u64; 16] = [
-        0, 1 << 63, 0x3ff0 << 48, 0xbff0 << 48, 0x7ff0 << 48, 0xfff0 << 48, 0x7ff8 << 48, 0xfff8_0000_0000_1234,
-        0x7ff0_0000_0000_0001, 0xfff7_ffff_ffff_ffff, 1, 0x8000_0000_0000_0001, 0x000f_ffff_ffff_ffff, 0x0010 << 48,
-        0x7fef_ffff_ffff_ffff, 0xffef_ffff_ffff_ffff,
+        0,
+        1 << 63,
+        0x3ff0 << 48,
+        0xbff0 << 48,
+        0x7ff0 << 48,
+        0xfff0 << 48,
+        0x7ff8 << 48,
+        0xfff8_0000_0000_1234,
+        0x7ff0_0000_0000_0001,
+        0xfff7_ffff_ffff_ffff,
+        1,
+        0x8000_0000_0000_0001,
+        0x000f_ffff_ffff_ffff,
+        0x0010 << 48,
+        0x7fef_ffff_ffff_ffff,
+        0xffef_ffff_ffff_ffff,
     ];
     let random = rng.u64();
     let sign_and_fraction = random & 0x800f_ffff_ffff_ffff;
@@ -211,9 +251,26 @@ fn f64_bits(rng: &mut Rng) -> u64 {
 fn f80_bits(rng: &mut Rng) -> (u64, u16) {
     const ONE: u64 = 1 << 63;
     const EDGES: [(u64, u16); 20] = [
-        (0, 0), (0, 0x8000), (ONE, 0x3fff), (ONE, 0xbfff), (ONE, 0x7fff), (ONE, 0xffff), (3 << 62, 0x7fff), (3 << 62 | 77, 0xffff),
-        (ONE | 5, 0x7fff), (ONE | 1, 0xffff), (1, 0), (1, 0x8000), (ONE - 1, 0), (ONE, 0), (u64::MAX, 0x8000), (ONE, 1),
-        (u64::MAX, 0x7ffe), (ONE >> 1, 0x4000), (0, 0x7fff), (5, 0x4123),
+        (0, 0),
+        (0, 0x8000),
+        (ONE, 0x3fff),
+        (ONE, 0xbfff),
+        (ONE, 0x7fff),
+        (ONE, 0xffff),
+        (3 << 62, 0x7fff),
+        (3 << 62 | 77, 0xffff),
+        (ONE | 5, 0x7fff),
+        (ONE | 1, 0xffff),
+        (1, 0),
+        (1, 0x8000),
+        (ONE - 1, 0),
+        (ONE, 0),
+        (u64::MAX, 0x8000),
+        (ONE, 1),
+        (u64::MAX, 0x7ffe),
+        (ONE >> 1, 0x4000),
+        (0, 0x7fff),
+        (5, 0x4123),
     ];
     let random = rng.u64();
     let sign = (rng.u64() as u16) & 0x8000;
@@ -223,7 +280,10 @@ fn f80_bits(rng: &mut Rng) -> (u64, u16) {
         3 => from_f64(random as i32 as f64 / 4.0),
         4 => from_f64(f64::from(random as i16) / 2.0),
         5 => ((random | ONE) & !0 << rng.below(63), sign | (0x3fff - 4 + rng.below(70) as u16)),
-        6 => (random | ONE, sign | rng.pick(&[1u16, 2, 63, 64, 0x3f80, 0x407e, 0x407f, 0x3c00, 0x43fe, 0x43ff, 0x7ffd, 0x7ffe])),
+        6 => (
+            random | ONE,
+            sign | rng.pick(&[1u16, 2, 63, 64, 0x3f80, 0x407e, 0x407f, 0x3c00, 0x43fe, 0x43ff, 0x7ffd, 0x7ffe]),
+        ),
         7 => from_f64(f64::from_bits(f64_bits(rng) & !(1 << 62) | 0x3f0 << 52)),
         _ => (random | ONE, sign | (0x3fff - 6 + rng.below(12) as u16)),
     }

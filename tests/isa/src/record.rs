@@ -78,9 +78,8 @@ impl Workshop {
         let asm = self.dir.join("forms.s");
         let object = self.dir.join("forms.o");
         std::fs::write(&asm, source)?;
-        run(Command::new("gcc").args(["-m32", "-c", "-o"]).arg(&object).arg(&asm)).with_context(|| {
-            format!("assembling group {} (line 6 of the listing is its first form)", group.name)
-        })?;
+        run(Command::new("gcc").args(["-m32", "-c", "-o"]).arg(&object).arg(&asm))
+            .with_context(|| format!("assembling group {} (line 6 of the listing is its first form)", group.name))?;
         let text = self.section(&object, ".text")?;
         let lengths = self.section(&object, ".data")?;
         let mut rest = text.as_slice();
@@ -122,7 +121,9 @@ impl Workshop {
             let mut outputs = Vec::new();
             let mut bytes = vec![0; MACHINE];
             for (index, _) in inputs.iter().enumerate() {
-                stdout.read_exact(&mut bytes).with_context(|| format!("harness died in case {index}: {:02x?}", inputs[index].1))?;
+                stdout
+                    .read_exact(&mut bytes)
+                    .with_context(|| format!("harness died in case {index}: {:02x?}", inputs[index].1))?;
                 outputs.push(from_machine(&bytes)?);
             }
             writer.join().map_err(|_| anyhow::anyhow!("writer panicked"))??;

@@ -21,6 +21,8 @@ pub struct Report {
     pub cases: usize,
     /// Cases that differ.
     pub failed: usize,
+    /// Cases that differ in forms whose deviation is known.
+    pub known: usize,
     /// A few lines for some of the failures, and a count for each form that failed.
     pub text: String,
 }
@@ -41,15 +43,21 @@ pub fn replay(group: &Group, engine: &mut dyn Engine) -> Result<Report> {
             let before = generate::input(form, index);
             let expected = vectors::decode(&before, case)?;
             board.set_code(engine, &before, &vectors.code, index == 0 || group.name == "smc")?;
-            let (actual, exit) = board.run(engine, &before)?;
+            let (mut actual, exit) = board.run(engine, &before)?;
+            forgive(form, &expected, &mut actual);
             report.cases += 1;
             if let Some(difference) = compare(form, &before, &expected, &actual) {
                 failed += 1;
-                if failed <= 2 && report.text.len() < 40_000 {
+                if form.option("known").is_none() && failed <= 2 && report.text.len() < 40_000 {
                     let code: String = vectors.code.iter().map(|b| format!("{b:02x} ")).collect();
                     writeln!(report.text, "{} #{index} [{code}] {exit:?}\n{difference}", form.text)?;
                 }
             }
+        }
+        if let Some(reason) = form.option("known") {
+            ensure!(failed > 0, "{}: `{}` now agrees with hardware, remove known={reason}", group.name, form.text);
+            report.known += failed;
+            continue;
         }
         if failed > 0 {
             writeln!(report.text, "FAILED {failed}/{} of `{}`", form.cases(), form.text)?;
@@ -236,17 +244,31 @@ fn from_cpu(cpu: &Cpu) -> State {
     state
 }
 
+/// Takes over from the expected page fault what the form leaves to the processor: whether a read-modify-write reports its
+/// read or its write, and which of several faulting bytes is reported first.
+fn forgive(form: &Form, expected: &State, actual: &mut State) {
+    if expected.trap != 14 || actual.trap != 14 {
+        return;
+    }
+    match form.option("ignore") {
+        Some("write") => actual.error = actual.error & !2 | expected.error & 2,
+        Some("address") if expected.cr2 >> 12 == actual.cr2 >> 12 => actual.cr2 = expected.cr2,
+        _ => {}
+    }
+}
+
 /// Describes the differences, if there are any that the form does not allow.
 fn compare(form: &Form, before: &State, expected: &State, actual: &State) -> Option<String> {
     let mut text = String::new();
-    let mut differ = |name: &str, before: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug, actual: &dyn std::fmt::Debug| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "    {name}: was {before:x?}, expected {expected:x?}, got {actual:x?}");
-    };
+    let mut differ =
+        |name: &str, before: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug, actual: &dyn std::fmt::Debug| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "    {name}: was {before:x?}, expected {expected:x?}, got {actual:x?}");
+        };
     const NAMES: [&str; 8] = ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"];
-    for i in 0..8 {
+    for (i, name) in NAMES.into_iter().enumerate() {
         if expected.gpr[i] != actual.gpr[i] {
-            differ(NAMES[i], &before.gpr[i], &expected.gpr[i], &actual.gpr[i]);
+            differ(name, &before.gpr[i], &expected.gpr[i], &actual.gpr[i]);
         }
         if expected.st[i] != actual.st[i] && !close(form, expected.st[i], actual.st[i]) {
             differ(&format!("r{i}"), &before.st[i], &expected.st[i], &actual.st[i]);
@@ -275,7 +297,12 @@ fn compare(form: &Form, before: &State, expected: &State, actual: &State) -> Opt
         let places: Vec<usize> = differing.map(|(i, _)| i).collect();
         if let (Some(&first), Some(&last)) = (places.first(), places.last()) {
             let range = first..last + 1;
-            differ(&format!("{name}[{first:#x}..]"), &&before[range.clone()], &&expected[range.clone()], &&actual[range]);
+            differ(
+                &format!("{name}[{first:#x}..]"),
+                &&before[range.clone()],
+                &&expected[range.clone()],
+                &&actual[range],
+            );
         }
     }
     if text.is_empty() { None } else { Some(text) }

@@ -43,7 +43,7 @@ impl Form {
     pub fn seed(&self) -> String {
         let mut seed = self.text.clone();
         for (key, value) in &self.options {
-            if !matches!(key.as_str(), "n" | "undef" | "ignore") {
+            if !matches!(key.as_str(), "n" | "undef" | "ignore" | "known" | "ulp") {
                 seed.push_str(&format!(" {key}={value}"));
             }
         }

@@ -41,6 +41,7 @@ const STACK_RUN: u8 = 36;
 const TRAP: u8 = 37;
 const ST_MANTISSA: u8 = 38;
 const XMM_RUN: u8 = 46;
+const EIP_FAR: u8 = 54;
 
 /// Encodes what changed from `before` to `after`; `eip` is stored relative to the start.
 pub fn encode(before: &State, after: &State) -> Vec<u8> {
@@ -51,8 +52,17 @@ pub fn encode(before: &State, after: &State) -> Vec<u8> {
             out.extend(after.gpr[i].to_le_bytes());
         }
     }
-    out.push(EIP);
-    out.extend((after.eip.wrapping_sub(before.eip) as u16).to_le_bytes());
+    let moved = after.eip.wrapping_sub(before.eip);
+    match i16::try_from(moved as i32) {
+        Ok(near) => {
+            out.push(EIP);
+            out.extend(near.to_le_bytes());
+        }
+        Err(_) => {
+            out.push(EIP_FAR);
+            out.extend(moved.to_le_bytes());
+        }
+    }
     if before.eflags != after.eflags {
         out.push(FLAGS);
         out.extend((after.eflags as u16).to_le_bytes());
@@ -102,7 +112,9 @@ pub fn encode(before: &State, after: &State) -> Vec<u8> {
             }
         }
     }
-    for (tag, old, new) in [(WINDOW_RUN, &before.window[..], &after.window[..]), (STACK_RUN, &before.stack[..], &after.stack[..])] {
+    for (tag, old, new) in
+        [(WINDOW_RUN, &before.window[..], &after.window[..]), (STACK_RUN, &before.stack[..], &after.stack[..])]
+    {
         for (at, bytes) in runs(old, new) {
             out.push(tag);
             out.extend((at as u16).to_le_bytes());
@@ -143,6 +155,7 @@ pub fn decode(before: &State, bytes: &[u8]) -> Result<State> {
             0 => return Ok(state),
             GPR..EIP => state.gpr[index(GPR)] = reader.u32()?,
             EIP => state.eip = before.eip.wrapping_add(reader.u16()? as i16 as u32),
+            EIP_FAR => state.eip = before.eip.wrapping_add(reader.u32()?),
             FLAGS => state.eflags = before.eflags & 0xffff_0000 | u32::from(reader.u16()?),
             SEG..FCW => state.seg[index(SEG)] = reader.u16()?,
             FCW => state.fcw = reader.u16()?,
@@ -156,7 +169,7 @@ pub fn decode(before: &State, bytes: &[u8]) -> Result<State> {
                 value.copy_from_slice(reader.take(16)?);
                 state.xmm[index(XMM)] = u128::from_le_bytes(value);
             }
-            XMM_RUN..=53 => {
+            XMM_RUN..EIP_FAR => {
                 let (at, len) = (usize::from(reader.u8()?), usize::from(reader.u8()?));
                 let mut value = state.xmm[index(XMM_RUN)].to_le_bytes();
                 value.get_mut(at..at + len).context("run outside the register")?.copy_from_slice(reader.take(len)?);

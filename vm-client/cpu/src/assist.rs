@@ -5,9 +5,19 @@
 //! what its row in the table says. It keeps to the rule of all operations: on an error it has changed nothing.
 
 mod bcd;
+mod fpu;
+mod fpu80;
 mod muldiv;
+mod soft;
+mod sse;
 mod string;
 mod system;
+mod vector;
+
+pub(crate) use self::fpu::{X87, frstor_image, fsave_image};
+pub(crate) use self::sse::MXCSR_MASK;
+pub(crate) use self::sse::packed::{Lanewise, Other, Shape, number as float_number};
+pub(crate) use self::vector::Vector;
 
 use vm_mem::Mmu;
 
@@ -82,6 +92,12 @@ macro_rules! assists {
 /// Faults, and changes registers that are not operands.
 const IMPLICIT: Effects = Effects::TRAPS.and(Effects::REGISTERS).and(Effects::CHANGES_STATE);
 
+/// May fault, works on memory and on the x87 unit.
+const X87_EFFECTS: Effects = Effects::TRAPS.and(Effects::MEMORY).and(Effects::CHANGES_STATE);
+
+/// May fault, and changes MXCSR.
+const MXCSR_EFFECTS: Effects = Effects::TRAPS.and(Effects::CHANGES_STATE);
+
 assists! {
     // system
     Cpuid system::cpuid, "----", Effects::REGISTERS.and(Effects::CHANGES_STATE);
@@ -105,6 +121,37 @@ assists! {
     Aas bcd::aas, "----", Effects::REGISTERS.and(Effects::CHANGES_STATE).and(Effects::READS_FLAGS).and(Effects::WRITES_FLAGS);
     Aam bcd::aam, "-i--", IMPLICIT.and(Effects::ALL_FLAGS);
     Aad bcd::aad, "-i--", Effects::REGISTERS.and(Effects::CHANGES_STATE).and(Effects::ALL_FLAGS);
+
+    // x87: a is the linear address, b what to do, c a number of its own
+    X87 fpu::run, "-rii", X87_EFFECTS;
+    X87Flags fpu::run, "-rii", X87_EFFECTS.and(Effects::READS_FLAGS).and(Effects::WRITES_FLAGS);
+    X87Condition fpu::run, "-rii", X87_EFFECTS.and(Effects::READS_FLAGS);
+    X87Register fpu::run, "-rii", X87_EFFECTS.and(Effects::REGISTERS);
+
+    // vectors: the operation is a number in c
+    Vector sse::run::vector, "vvvi", Effects::NONE;
+    Vector64 sse::run::vector_64, "vvvi", Effects::NONE;
+    Float sse::run::float, "vvvi", MXCSR_EFFECTS;
+    FloatCompare sse::run::compare, "-vvi", MXCSR_EFFECTS.and(Effects::READS_FLAGS).and(Effects::WRITES_FLAGS);
+    FloatToInt sse::run::to_int, "w-vi", MXCSR_EFFECTS;
+    FloatToIntPair sse::run::to_int_pair, "v-vi", MXCSR_EFFECTS;
+    IntToFloat sse::run::from_int, "vvri", MXCSR_EFFECTS;
+    SignMask sse::run::sign_mask, "w-vi", Effects::NONE;
+    Extract sse::run::extract, "w-vi", Effects::NONE;
+    Insert sse::run::insert, "vvri", Effects::NONE;
+    Blend sse::run::blend, "vvvv", Effects::NONE;
+    VectorTest sse::run::test, "-vv-", Effects::ALL_FLAGS;
+    StringIndex sse::run::string_index, "wvv-", Effects::REGISTERS.and(Effects::ALL_FLAGS);
+    StringMask sse::run::string_mask, "vvv-", Effects::REGISTERS.and(Effects::ALL_FLAGS);
+    Crc32 sse::run::crc32, "wrri", Effects::NONE;
+    MaskedStore sse::run::masked_store, "-rvv", Effects::TRAPS.and(Effects::MEMORY).and(Effects::CHANGES_STATE);
+    LoadMxcsr sse::run::load_mxcsr, "-r--", Effects::TRAPS.and(Effects::CHANGES_STATE);
+    StoreMxcsr sse::run::store_mxcsr, "w---", Effects::NONE;
+    MmxCheck sse::run::mmx_check, "----", Effects::TRAPS;
+    MmxGet sse::run::mmx_get, "v-i-", Effects::TRAPS;
+    MmxPut sse::run::mmx_put, "--vi", Effects::CHANGES_STATE;
+    Fxsave sse::run::fxsave, "-r--", Effects::TRAPS.and(Effects::MEMORY).and(Effects::CHANGES_STATE);
+    Fxrstor sse::run::fxrstor, "-r--", Effects::TRAPS.and(Effects::MEMORY).and(Effects::CHANGES_STATE);
 
     // strings: dst tells whether to come back for more, a is the segment base of the source
     StringOp string::run, "wr--", IMPLICIT.and(Effects::MEMORY).and(Effects::READS_FLAGS).and(Effects::WRITES_FLAGS);

@@ -4,7 +4,7 @@ use vm_mem::PageFault;
 
 use crate::flags::Flags;
 use crate::ir::Slot;
-use crate::{Cpu, Exception, F80, Fpu, Mode, Selector, TlsDescriptor};
+use crate::{Cpu, Exception, Fpu, Mode, Selector, TlsDescriptor};
 
 /// Why an operation could not be done or must not be followed by the next instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,11 +146,6 @@ impl Core {
     #[inline(always)]
     pub fn set_v(&mut self, slot: u8, value: u128) {
         self.vec[usize::from(slot & 31)] = value;
-    }
-
-    /// The x87 register ST(i).
-    pub fn st(&self, i: u8) -> F80 {
-        self.fpu.regs[usize::from(self.fpu.top.wrapping_add(i) & 7)]
     }
 
     /// Whether the segments other than FS and GS have base zero.

@@ -45,7 +45,12 @@ pub(crate) fn image(fpu: &Fpu, mxcsr: u32, xmm: &[u128]) -> [u8; 512] {
 }
 
 /// Takes state from an image; nothing changes on an error.
-pub(crate) fn restore(image: &[u8; 512], fpu: &mut Fpu, mxcsr: &mut u32, xmm: &mut [u128]) -> Result<(), ReservedMxcsr> {
+pub(crate) fn restore(
+    image: &[u8; 512],
+    fpu: &mut Fpu,
+    mxcsr: &mut u32,
+    xmm: &mut [u128],
+) -> Result<(), ReservedMxcsr> {
     let word = |at: usize| u16::from_le_bytes([image[at], image[at + 1]]);
     let long = |at: usize| u32::from(word(at)) | (u32::from(word(at + 2)) << 16);
     if long(24) & !MXCSR_MASK != 0 {

@@ -9,6 +9,7 @@ mod cpuid;
 mod decode;
 mod engine;
 mod flags;
+mod fxsave;
 mod interp;
 pub mod ir;
 mod lower;
@@ -16,5 +17,6 @@ mod state;
 
 pub use cpuid::{FEATURES_ECX, FEATURES_EDX};
 pub use engine::{DebugCause, Engine, Exception, Exit, Gate};
+pub use fxsave::ReservedMxcsr;
 pub use interp::Interpreter;
 pub use state::{Cpu, F80, Fpu, Mode, Segment, Selector, TlsDescriptor, reg};

@@ -6,10 +6,13 @@
 mod bcd;
 mod bits;
 mod branch;
+mod fpu;
 mod int;
+mod mmx;
 mod muldiv;
 mod operand;
 mod shift;
+mod sse;
 mod stack;
 mod string;
 mod system;
@@ -32,6 +35,9 @@ const FAMILIES: &[Lower] = &[
     string::lower,
     bcd::lower,
     system::lower,
+    sse::lower,
+    fpu::lower,
+    mmx::lower,
 ];
 
 /// Emits one instruction; `None` if it is not known, with nothing emitted.

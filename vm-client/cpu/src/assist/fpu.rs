@@ -30,7 +30,6 @@ macro_rules! x87 {
     ($($name:ident)*) => {
         /// What an x87 instruction does. `c` of the operation is `i` for a register, or as said.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        #[expect(missing_docs, reason = "the names are the mnemonics with the kind of operand")]
         #[repr(u8)]
         pub(crate) enum X87 { $($name),* }
 
@@ -189,8 +188,16 @@ fn transfer_or_compute(core: &mut Core, mmu: &mut Mmu, what: X87, addr: VirtAddr
         X87::LoadF32 | X87::LoadF64 | X87::LoadF80 | X87::LoadI16 | X87::LoadI32 | X87::LoadI64 | X87::LoadBcd => {
             transfer::load(&mut core.fpu, mmu, what, addr)
         }
-        X87::StoreF32 | X87::StoreF64 | X87::StoreF80 | X87::StoreI16 | X87::StoreI32 | X87::StoreI64 | X87::StoreBcd
-        | X87::TruncateI16 | X87::TruncateI32 | X87::TruncateI64 => transfer::store(&mut core.fpu, mmu, what, addr, c),
+        X87::StoreF32
+        | X87::StoreF64
+        | X87::StoreF80
+        | X87::StoreI16
+        | X87::StoreI32
+        | X87::StoreI64
+        | X87::StoreBcd
+        | X87::TruncateI16
+        | X87::TruncateI32
+        | X87::TruncateI64 => transfer::store(&mut core.fpu, mmu, what, addr, c),
         X87::WithF32 | X87::WithF64 | X87::WithI16 | X87::WithI32 => {
             arithmetic::with_memory(&mut core.fpu, mmu, what, addr, c)
         }

@@ -150,11 +150,7 @@ impl Context {
             Rounding::Zero => false,
         };
         self.up = infinite;
-        if infinite {
-            F80::infinity(negative)
-        } else {
-            F80::pack(negative, MAX_EXPONENT, u64::MAX << (64 - precision))
-        }
+        if infinite { F80::infinity(negative) } else { F80::pack(negative, MAX_EXPONENT, u64::MAX << (64 - precision)) }
     }
 }
 

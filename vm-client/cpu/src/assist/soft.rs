@@ -248,7 +248,8 @@ mod tests {
 
     #[test]
     fn double_arithmetic_is_the_hosts() {
-        let values = [1.0, 3.0, -7.25, 0.1, 1e10, -1e-10, 1.5e300, 2.2250738585072014e-308, 9007199254740993.0, -0.3333];
+        let values =
+            [1.0, 3.0, -7.25, 0.1, 1e10, -1e-10, 1.5e300, 2.2250738585072014e-308, 9007199254740993.0, -0.3333];
         for a in values {
             for b in values {
                 let (x, y) = (number(a), number(b));

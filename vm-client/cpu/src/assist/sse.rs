@@ -114,14 +114,14 @@ impl Context {
 
     /// Rounds and packs a result.
     fn finish(&mut self, kind: Kind, value: Exact) -> u64 {
-        let masked = |e: u16| self.masks() & e != 0;
-        let underflow_masked = masked(exception::UNDERFLOW);
+        let masks = self.masks();
+        let underflow_masked = masks & exception::UNDERFLOW != 0;
         let flush = underflow_masked && self.mxcsr & FTZ != 0;
         let keep = if underflow_masked && !flush { Tiny::Denormalise } else { Tiny::Keep };
         let r = soft::round(value, kind.format(), self.rounding, keep);
         if r.overflow {
             self.raise(exception::OVERFLOW);
-            if masked(exception::OVERFLOW) || r.inexact {
+            if masks & exception::OVERFLOW != 0 || r.inexact {
                 self.raise(exception::PRECISION);
             }
             let infinite = match self.rounding {

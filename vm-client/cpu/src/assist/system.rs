@@ -101,9 +101,9 @@ pub(super) fn segment_limit(core: &mut Core, _: &mut Mmu, op: Op) -> Result<(), 
     let code = matches!(selector | 3, USER_CODE32 | USER_CODE64);
     // Access rights: present, privilege 3, then type; granularity and size above.
     let (limit, rights) = match look_up(core, selector) {
-        Ok(Descriptor::Flat) if selector | 3 == USER_CODE64 => (0xffff_ffff, 0x00a0_fb00),
-        Ok(Descriptor::Flat) if code => (0xffff_ffff, 0x00c0_fb00),
-        Ok(Descriptor::Flat) => (0xffff_ffff, 0x00c0_f300),
+        Ok(Descriptor::Flat) if selector | 3 == USER_CODE64 => (0xffff_ffff, 0x00af_fb00),
+        Ok(Descriptor::Flat) if code => (0xffff_ffff, 0x00cf_fb00),
+        Ok(Descriptor::Flat) => (0xffff_ffff, 0x00cf_f300),
         Ok(Descriptor::Tls(tls)) => {
             let in_pages = tls.flags & 16 != 0;
             let limit = if in_pages { (tls.limit << 12) | 0xfff } else { tls.limit };

@@ -7,7 +7,6 @@ macro_rules! operations {
     ($($name:ident)*) => {
         /// An operation on two vectors and an immediate byte.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        #[expect(missing_docs, reason = "the names are the mnemonics")]
         #[repr(u8)]
         pub(crate) enum Vector { $($name),* }
 
@@ -151,9 +150,7 @@ pub(crate) fn compute(op: Vector, a: u128, b: u128, imm: u8) -> u128 {
         Pmullw => each_word(a, b, u16::wrapping_mul),
         Pmulhw => each_word(a, b, |x, y| ((i32::from(x as i16) * i32::from(y as i16)) >> 16) as u16),
         Pmulhuw => each_word(a, b, |x, y| ((u32::from(x) * u32::from(y)) >> 16) as u16),
-        Pmulhrsw => each_word(a, b, |x, y| {
-            (((i32::from(x as i16) * i32::from(y as i16) >> 14) + 1) >> 1) as u16
-        }),
+        Pmulhrsw => each_word(a, b, |x, y| ((((i32::from(x as i16) * i32::from(y as i16)) >> 14) + 1) >> 1) as u16),
         Pmulld => each_long(a, b, u32::wrapping_mul),
         Pmuludq => each_quad(a, b, |x, y| u64::from(x as u32) * u64::from(y as u32)),
         Pmuldq => each_quad(a, b, |x, y| (i64::from(x as i32) * i64::from(y as i32)) as u64),

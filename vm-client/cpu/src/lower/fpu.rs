@@ -84,10 +84,7 @@ fn with_memory(insn: &Instruction) -> Option<(X87, u8)> {
         (Mnemonic::Frstor, _) => X87::Restore16,
         _ => return None,
     };
-    let pops = matches!(
-        insn.mnemonic(),
-        Mnemonic::Fstp | Mnemonic::Fistp | Mnemonic::Fisttp | Mnemonic::Fbstp
-    );
+    let pops = matches!(insn.mnemonic(), Mnemonic::Fstp | Mnemonic::Fistp | Mnemonic::Fisttp | Mnemonic::Fbstp);
     Some((what, u8::from(pops)))
 }
 

@@ -156,7 +156,6 @@ fn sign_extend(value: u64, size: Size) -> i64 {
 }
 
 /// The slot of an SSE register operand.
-#[expect(dead_code, reason = "the vector lowerings, written beside this one, start from it")]
 pub(crate) fn xmm(insn: &Instruction, n: u32) -> Option<VSlot> {
     let r = insn.op_register(n);
     (insn.op_kind(n) == OpKind::Register && r.is_xmm() && r.number() < 16).then(|| VSlot(r.number() as u8))

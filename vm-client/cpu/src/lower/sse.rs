@@ -8,7 +8,7 @@ use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use super::operand::{addr, gpr, place, read, write, xmm};
 use crate::assist::{AssistId, Vector};
-use crate::ir::{Builder, Size, Slot, VSlot, Val};
+use crate::ir::{Builder, Size, Slot, VSlot};
 use crate::reg;
 
 pub(super) use tables::vector_operation;
@@ -101,8 +101,12 @@ fn odd_ones(b: &mut Builder, insn: &Instruction) -> Option<()> {
             b.assist(AssistId::VectorTest, [Slot::ZERO.0, dst.0, src.0, 0], 0);
             Some(())
         }
-        Mnemonic::Pcmpistri | Mnemonic::Pcmpistrm | Mnemonic::Pcmpestri | Mnemonic::Pcmpestrm
-        | Mnemonic::Pcmpestri64 | Mnemonic::Pcmpestrm64 => string_compare(b, insn),
+        Mnemonic::Pcmpistri
+        | Mnemonic::Pcmpistrm
+        | Mnemonic::Pcmpestri
+        | Mnemonic::Pcmpestrm
+        | Mnemonic::Pcmpestri64
+        | Mnemonic::Pcmpestrm64 => string_compare(b, insn),
         Mnemonic::Maskmovdqu => {
             let (value, mask) = (xmm(insn, 1)?, xmm(insn, 2)?);
             let address = implicit_destination(b, insn);
@@ -224,13 +228,6 @@ fn control(b: &mut Builder, insn: &Instruction) -> Option<()> {
             let value = read(b, src, size);
             let dst = gpr(insn.op0_register());
             b.assist(AssistId::Crc32, [dst.0, dst.0, value.0, size.bytes()], 0);
-            Some(())
-        }
-        // Hints and fences: memory is accessed in program order here.
-        Mnemonic::Prefetchnta | Mnemonic::Prefetcht0 | Mnemonic::Prefetcht1 | Mnemonic::Prefetcht2
-        | Mnemonic::Prefetchw | Mnemonic::Prefetch | Mnemonic::Lfence | Mnemonic::Mfence | Mnemonic::Sfence => {
-            // An instruction of no operations is legal, and this is one.
-            b.mov(Size::B64, Slot::gpr(reg::RAX), Val::from(Slot::gpr(reg::RAX)));
             Some(())
         }
         _ => None,

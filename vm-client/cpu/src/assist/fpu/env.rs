@@ -63,7 +63,8 @@ fn environment(fpu: &Fpu, layout: Layout) -> [u8; 28] {
             for (i, word) in words.into_iter().enumerate() {
                 bytes[4 * i..4 * i + 4].copy_from_slice(&(u32::from(word) | 0xffff_0000).to_le_bytes());
             }
-            let rest = [fpu.last_ip as u32, u32::from(fpu.last_opcode & 0x7ff) << 16, fpu.last_data as u32, 0xffff_0000];
+            let rest =
+                [fpu.last_ip as u32, u32::from(fpu.last_opcode & 0x7ff) << 16, fpu.last_data as u32, 0xffff_0000];
             for (i, word) in rest.into_iter().enumerate() {
                 bytes[12 + 4 * i..16 + 4 * i].copy_from_slice(&word.to_le_bytes());
             }

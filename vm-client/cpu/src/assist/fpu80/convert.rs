@@ -160,7 +160,7 @@ pub(crate) fn to_bcd(cx: &mut Context, value: F80) -> [u8; 10] {
         cx.up = up;
         let mut bytes = [0; 10];
         for byte in &mut bytes[..9] {
-            *byte = (rest % 10 | (rest / 10 % 10) << 4) as u8;
+            *byte = ((rest % 10) | ((rest / 10 % 10) << 4)) as u8;
             rest /= 100;
         }
         bytes[9] = u8::from(negative) << 7;

@@ -5,11 +5,14 @@
 use crate::assist::soft::{Exact, shift_right_sticky};
 
 /// Pi.
-pub(super) const PI: Exact = Exact { negative: false, exponent: 1, mantissa: 0xc90f_daa2_2168_c234_c4c6_628b_80dc_1cd1 };
+pub(super) const PI: Exact =
+    Exact { negative: false, exponent: 1, mantissa: 0xc90f_daa2_2168_c234_c4c6_628b_80dc_1cd1 };
 /// The natural logarithm of two.
-pub(super) const LN_2: Exact = Exact { negative: false, exponent: -1, mantissa: 0xb172_17f7_d1cf_79ab_c9e3_b398_03f2_f6af };
+pub(super) const LN_2: Exact =
+    Exact { negative: false, exponent: -1, mantissa: 0xb172_17f7_d1cf_79ab_c9e3_b398_03f2_f6af };
 /// The binary logarithm of e.
-pub(super) const LOG2_E: Exact = Exact { negative: false, exponent: 0, mantissa: 0xb8aa_3b29_5c17_f0bb_be87_fed0_691d_3e89 };
+pub(super) const LOG2_E: Exact =
+    Exact { negative: false, exponent: 0, mantissa: 0xb8aa_3b29_5c17_f0bb_be87_fed0_691d_3e89 };
 /// One.
 pub(super) const ONE: Exact = Exact { negative: false, exponent: 0, mantissa: 1 << 127 };
 /// Zero.
@@ -38,7 +41,7 @@ fn high_product(a: u128, b: u128) -> u128 {
     const LOW: u128 = u64::MAX as u128;
     let (a1, a0, b1, b0) = (a >> 64, a & LOW, b >> 64, b & LOW);
     let (upper, lower) = (a1 * b0, a0 * b1);
-    let middle = (a0 * b0 >> 64) + (upper & LOW) + (lower & LOW);
+    let middle = ((a0 * b0) >> 64) + (upper & LOW) + (lower & LOW);
     a1 * b1 + (upper >> 64) + (lower >> 64) + (middle >> 64)
 }
 

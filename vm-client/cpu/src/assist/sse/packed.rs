@@ -6,7 +6,6 @@ use super::{Context, Kind, estimate};
 
 /// Which lanes an instruction works on. The others come from the destination.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "the names are the mnemonics' endings")]
 #[repr(u8)]
 pub(crate) enum Shape {
     Ps,
@@ -33,7 +32,6 @@ impl Shape {
 
 /// Lane-wise operations; four numbers each, one a shape.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "the names are the mnemonics")]
 #[repr(u8)]
 pub(crate) enum Lanewise {
     Add,
@@ -51,7 +49,6 @@ pub(crate) enum Lanewise {
 
 /// Everything else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "the names are the mnemonics")]
 #[repr(u8)]
 pub(crate) enum Other {
     Haddps = 64,
@@ -148,7 +145,13 @@ pub(crate) fn compute(cx: &mut Context, number: u8, a: u128, b: u128, imm: u8) -
             Lanewise::Min => float::binary(cx, kind, Operation::Min, x, y),
             Lanewise::Max => float::binary(cx, kind, Operation::Max, x, y),
             Lanewise::Sqrt => float::binary(cx, kind, Operation::Sqrt, x, y),
-            Lanewise::Cmp => if float::predicate(cx, kind, x, y, imm) { u64::MAX } else { 0 },
+            Lanewise::Cmp => {
+                if float::predicate(cx, kind, x, y, imm) {
+                    u64::MAX
+                } else {
+                    0
+                }
+            }
             Lanewise::Round => float::round_to_integer(cx, kind, y, imm),
             Lanewise::Rcp => u64::from(estimate::reciprocal(y as u32)),
             Lanewise::Rsqrt => u64::from(estimate::reciprocal_root(y as u32)),
@@ -164,17 +167,27 @@ fn compute_other(cx: &mut Context, other: Other, a: u128, b: u128, imm: u8) -> u
         Other::Haddps | Other::Hsubps => {
             let operation = if other == Other::Haddps { Operation::Add } else { Operation::Sub };
             let pairs = [(a, 0), (a, 2), (b, 0), (b, 2)];
-            each(Single, |cx, i| {
-                let (v, at) = pairs[i as usize];
-                float::binary(cx, Single, operation, lane(v, Single, at), lane(v, Single, at + 1))
-            }, cx, 4)
+            each(
+                Single,
+                |cx, i| {
+                    let (v, at) = pairs[i as usize];
+                    float::binary(cx, Single, operation, lane(v, Single, at), lane(v, Single, at + 1))
+                },
+                cx,
+                4,
+            )
         }
         Other::Haddpd | Other::Hsubpd => {
             let operation = if other == Other::Haddpd { Operation::Add } else { Operation::Sub };
-            each(Double, |cx, i| {
-                let v = if i == 0 { a } else { b };
-                float::binary(cx, Double, operation, lane(v, Double, 0), lane(v, Double, 1))
-            }, cx, 2)
+            each(
+                Double,
+                |cx, i| {
+                    let v = if i == 0 { a } else { b };
+                    float::binary(cx, Double, operation, lane(v, Double, 0), lane(v, Double, 1))
+                },
+                cx,
+                2,
+            )
         }
         Other::Addsubps => add_sub(cx, Single, a, b, 4),
         Other::Addsubpd => add_sub(cx, Double, a, b, 2),
@@ -212,10 +225,15 @@ pub(crate) fn to_ints(cx: &mut Context, kind: Kind, b: u128, to: To, lanes: u32)
 }
 
 fn add_sub(cx: &mut Context, kind: Kind, a: u128, b: u128, lanes: u32) -> u128 {
-    each(kind, |cx, i| {
-        let operation = if i & 1 == 0 { Operation::Sub } else { Operation::Add };
-        float::binary(cx, kind, operation, lane(a, kind, i), lane(b, kind, i))
-    }, cx, lanes)
+    each(
+        kind,
+        |cx, i| {
+            let operation = if i & 1 == 0 { Operation::Sub } else { Operation::Add };
+            float::binary(cx, kind, operation, lane(a, kind, i), lane(b, kind, i))
+        },
+        cx,
+        lanes,
+    )
 }
 
 fn dot_product(cx: &mut Context, kind: Kind, a: u128, b: u128, imm: u8, lanes: u32) -> u128 {
