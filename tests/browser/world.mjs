@@ -80,7 +80,8 @@ export class BlockServer {
     server.port = port ?? (await freePort());
     server.url = `http://127.0.0.1:${server.port}/`;
     const words = ["--store", stored, "--static", site, "--listen", `127.0.0.1:${server.port}`];
-    server.process = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"] });
+    const env = { ...process.env, RUST_BACKTRACE: "0" };
+    server.process = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"], env });
     server.log = "";
     server.process.stderr.on("data", (data) => (server.log = (server.log + data).slice(-20_000)));
     for (let tries = 0; ; tries += 1) {

@@ -12,6 +12,6 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
     demo::run(&["--no-serve".to_owned()])?;
     say("measuring in Chromium and Node");
     let mut bench = node::script("tests/browser/bench.mjs");
-    bench.arg("--block-server").arg(shell::target_dir().join("release/block-server"));
+    bench.arg("--block-server").arg(demo::server_program());
     shell::run(bench.args(filter))
 }

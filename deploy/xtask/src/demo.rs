@@ -1,7 +1,8 @@
 //! Serving the demo.
 
 use std::net::{TcpListener, TcpStream};
-use std::process::Child;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -15,19 +16,26 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     let store = image::build(options)?;
     let site = client::build()?;
     say("building block-server");
-    shell::run(cargo().args(["build", "--quiet", "--release", "-p", "block-server"]))?;
+    // The development profile optimises dependencies, where the work is, and shares them with the tests.
+    shell::run(cargo().args(["build", "--quiet", "-p", "block-server"]))?;
     if options.iter().any(|option| option == "--no-serve") {
         return Ok(true);
     }
     let port = choose_port(options)?;
-    let mut server = command(shell::target_dir().join("release/block-server"));
+    let mut server = command(server_program());
     server.arg("--store").arg(&store).arg("--static").arg(&site).arg("--listen").arg(format!("127.0.0.1:{port}"));
-    let mut server = server.spawn().context("starting block-server")?;
+    // Its own line names an address too; one is enough.
+    let mut server = server.stdout(Stdio::null()).spawn().context("starting block-server")?;
     wait_until_up(&mut server, port)?;
     println!("Skiff is at http://127.0.0.1:{port}/");
     // Ctrl-C reaches the server too; it closes its connections and ends.
     let status = server.wait()?;
     Ok(status.success())
+}
+
+/// The built server.
+pub(crate) fn server_program() -> PathBuf {
+    shell::target_dir().join("debug/block-server")
 }
 
 fn choose_port(options: &[String]) -> Result<u16> {

@@ -38,7 +38,7 @@ pub(crate) fn build(options: &[String]) -> Result<PathBuf> {
     stamp::unless_done("demo-store", tree.path(&archive)?, &[&store], || {
         say("making the demo image");
         let mut tools = cargo();
-        tools.args(["run", "--quiet", "--release", "-p", "image-tools", "--", "build", "-o"]).arg(&store);
+        tools.args(["run", "--quiet", "-p", "image-tools", "--", "build", "-o"]).arg(&store);
         run(tools.args(["--name", NAME, "--from"]).arg(format!("tar:{}", archive.display())))
     })?;
     Ok(store)

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{self, cargo, say};
+use crate::shell::{cargo, say};
 use crate::{check, client, demo, node, setup};
 
 #[derive(Default)]
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         say("tests in the browser and in Node");
         demo::run(&["--no-serve".to_owned()])?;
         let mut tests = node::script("tests/browser/run.mjs");
-        tests.arg("--block-server").arg(shell::target_dir().join("release/block-server"));
+        tests.arg("--block-server").arg(demo::server_program());
         if let Some(filter) = filter {
             tests.arg("--filter").arg(filter);
         }

@@ -1,0 +1,134 @@
+// Measures the client in Chromium and Node: `node tests/browser/bench.mjs --block-server FILE [SECTION...]`.
+// Sections: start, speed, overlay. Figures only, no verdict; the machine should be idle.
+
+import { execFile, spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+import { World, root, sleep, store } from "./world.mjs";
+
+const execute = promisify(execFile);
+const words = process.argv.slice(2);
+const server = words[words.indexOf("--block-server") + 1];
+const sections = words.filter((word, at) => !word.startsWith("--") && words[at - 1] !== "--block-server");
+const wanted = (name) => sections.length === 0 || sections.includes(name);
+const say = (what, figure) => console.log(`${what.padEnd(56)} ${figure}`);
+const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
+
+const world = await World.start(server);
+try {
+  if (wanted("start")) await start();
+  if (wanted("speed")) await speed();
+  if (wanted("overlay")) await overlay();
+} finally {
+  await world.afterTest();
+  await world.stop();
+}
+
+async function start() {
+  const cold = [];
+  const warm = [];
+  for (let round = 0; round < 3; round += 1) {
+    const tab = await world.shell();
+    cold.push(performance.now() - tab.opened);
+    const again = performance.now();
+    await tab.reload();
+    warm.push(performance.now() - again);
+    if (round === 2) {
+      await sleep(1000);
+      const stats = await tab.page.evaluate(() => globalThis.skiff.stats);
+      say("chunks and bytes to the prompt", `${stats.chunks}, ${(stats.bytesFetched / 1e6).toFixed(2)} MB`);
+      say("guest memory at the prompt", `${(stats.memory / 1e6).toFixed(0)} MB`);
+      say("memory of the tab's process (PSS) at the prompt", `${(await tabMemory(tab)).toFixed(0)} MB`);
+    }
+    await world.afterTest();
+  }
+  say("prompt from a cold cache, loopback, median of 3", `${(median(cold) / 1000).toFixed(2)} s`);
+  say("prompt after a reload, median of 3", `${(median(warm) / 1000).toFixed(2)} s`);
+}
+
+/** The renderer that uses most, as the kernel counts it. */
+async function tabMemory(tab) {
+  const session = await tab.page.context().browser().newBrowserCDPSession();
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  let most = 0;
+  for (const { type, id } of processInfo) {
+    if (type !== "renderer") continue;
+    const rollup = await readFile(`/proc/${id}/smaps_rollup`, "utf8").catch(() => "");
+    most = Math.max(most, Number(/^Pss: +(\d+)/m.exec(rollup)?.[1] ?? 0) / 1000);
+  }
+  return most;
+}
+
+async function speed() {
+  const folder = await mkdtemp(join(tmpdir(), "skiff-bench-"));
+  try {
+    const binary = join(folder, "speed");
+    await execute("gcc", ["-m32", "-static", "-O2", "-o", binary, `${root}tests/browser/bench/speed.c`]);
+    const rows = {
+      "this computer": parse((await execute(binary)).stdout),
+      "qemu-i386": parse((await execute("qemu-i386", [binary])).stdout),
+    };
+    const tab = await world.shell();
+    const bytes = (await readFile(binary)).toString("base64");
+    const run = await tab.page.evaluate(async (text) => {
+      const { skiff } = globalThis;
+      const program = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+      await skiff.run("/bin/sh", ["-c", "cat > /tmp/speed; chmod +x /tmp/speed"], { stdin: program });
+      const before = skiff.stats.retired;
+      const start = performance.now();
+      const { stdout } = await skiff.run("/tmp/speed", [], { stdout: "pipe" });
+      const ms = performance.now() - start;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      return { text: new TextDecoder().decode(stdout), mips: (skiff.stats.retired - before) / ms / 1000 };
+    }, bytes);
+    rows["Skiff in Chromium"] = parse(run.text);
+    const node = join(root, "vm-client/browser/npm/cli.mjs");
+    const script = "cat > /tmp/speed; chmod +x /tmp/speed; /tmp/speed";
+    const inNode = await piped(process.execPath, [node, "run", "--image", `${store}/debian`, "--", "/bin/sh", "-c", script], binary);
+    rows["Skiff in Node"] = parse(inNode);
+    const names = Object.keys(rows["this computer"]);
+    say("milliseconds", names.map((name) => name.padStart(9)).join(""));
+    for (const [who, times] of Object.entries(rows)) {
+      for (const name of names) {
+        if (times[name]?.value !== rows["this computer"][name].value) throw new Error(`${who} computed another ${name}`);
+      }
+      say(`  ${who}`, names.map((name) => times[name].ms.toFixed(1).padStart(9)).join(""));
+    }
+    say("guest instructions a second in Chromium", `${run.mips.toFixed(0)} million`);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+function parse(text) {
+  const lines = text.trim().split("\n").map((line) => line.split(" "));
+  return Object.fromEntries(lines.map(([name, value, ms]) => [name, { value, ms: Number(ms) }]));
+}
+
+function piped(program, args, input) {
+  return new Promise((resolve, reject) => {
+    const child = spawn("/bin/sh", ["-c", 'exec "$@" < "$0"', input, program, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+    let text = "";
+    child.stdout.on("data", (data) => (text += data));
+    child.on("close", (status) => (status === 0 ? resolve(text) : reject(new Error(`status ${status}`))));
+  });
+}
+
+/** The store of written pages by itself, a gigabyte of them, beside the shapes that were not chosen. */
+async function overlay() {
+  const context = await world.context();
+  const page = await context.newPage();
+  const source = await readFile(`${root}vm-client/browser/npm/overlay.js`, "utf8");
+  await page.goto(world.server.url);
+  const shapes = await readFile(new URL("bench/shapes.js", import.meta.url), "utf8");
+  await page.addScriptTag({ type: "module", content: `${source}\nglobalThis.Pages = IndexedDbPages;` });
+  await page.addScriptTag({ type: "module", content: shapes });
+  await page.waitForFunction(() => globalThis.Pages && globalThis.shapes);
+  for (const name of ["chosen", "no-index", "records-of-8"]) {
+    const figures = await page.evaluate((which) => globalThis.shapes(which), name);
+    for (const [what, figure] of figures) say(`overlay of 1 GB, ${name}: ${what}`, figure);
+  }
+}
