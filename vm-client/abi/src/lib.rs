@@ -5,7 +5,10 @@
 
 pub mod errno;
 pub mod fcntl;
+pub mod flock;
+pub mod getdents;
 pub mod ioctl;
+pub mod layout;
 pub mod mman;
 pub mod nr;
 pub mod poll;

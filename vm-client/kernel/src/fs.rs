@@ -1,5 +1,12 @@
 //! The file systems.
 
+mod cpuinfo;
 pub mod dev;
 pub mod devpts;
+pub mod ext2;
+pub(crate) mod generated;
+pub mod memfd;
 pub mod pipe;
+pub mod proc;
+pub mod sysfs;
+pub mod tmpfs;

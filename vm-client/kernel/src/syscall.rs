@@ -1,22 +1,33 @@
 //! System calls: the context they run in, the tables, and the handlers by topic.
 
+mod attr;
 mod cx;
+mod directory;
+mod fcntl;
+mod fd;
 pub(crate) mod futex;
 mod identity;
+mod names;
+mod open;
 pub mod poll;
 mod prctl;
 mod process;
 mod random;
+mod read_write;
 pub(crate) mod resource;
 mod schedule;
 mod signal;
 mod socket;
+mod stat;
+mod sync;
 mod system;
 pub mod table;
 pub mod table_i386;
 pub(crate) mod thread_area;
 mod time;
 mod timer;
+mod user_buffer;
+mod xattr;
 
 pub use cx::SyscallCx;
 

@@ -7,6 +7,7 @@
 //! finds places and [`open`] opens them; [`names`] changes names. [`Vfs`] is what all tasks of a machine share.
 
 mod anonymous;
+pub mod attr;
 mod dentry;
 mod directory;
 mod fd_table;
@@ -21,6 +22,7 @@ pub mod open;
 mod open_file;
 mod path;
 pub mod permission;
+pub mod regular;
 pub mod special;
 pub mod walk;
 
@@ -34,7 +36,7 @@ pub use open_file::{OpenFile, Whence};
 pub use path::Path;
 pub use walk::Follow;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use linux_abi::stat;
@@ -63,6 +65,11 @@ pub struct Vfs {
     last_ino: Cell<u64>,
     anonymous: [(Rc<Mount>, u64); 3],
     open_files: Cell<u64>,
+    memory_mount: RefCell<Option<Rc<Mount>>>,
+    /// /proc/loadavg
+    pub(crate) load_average: crate::fs::proc::LoadAverage,
+    /// /proc/sys/kernel/random/boot_id
+    pub(crate) boot_id: OnceCell<[u8; 16]>,
 }
 
 /// Which kind of file without a name.
@@ -100,6 +107,9 @@ impl Vfs {
             last_ino: Cell::new(0),
             anonymous,
             open_files: Cell::new(0),
+            memory_mount: RefCell::default(),
+            load_average: crate::fs::proc::LoadAverage::default(),
+            boot_id: OnceCell::new(),
         })
     }
 
@@ -107,6 +117,18 @@ impl Vfs {
     pub fn new_device_number(&self) -> u64 {
         self.last_minor.set(self.last_minor.get() + 1);
         stat::makedev(0, self.last_minor.get())
+    }
+
+    /// The mount outside the tree that memory descriptors live in.
+    pub(crate) fn memory_mount(&self, make: impl FnOnce() -> Rc<dyn FileSystem>) -> Rc<Mount> {
+        if let Some(mount) = &*self.memory_mount.borrow() {
+            return Rc::clone(mount);
+        }
+        let fs = make();
+        let root = fs.root();
+        let mount = self.mounts.detached(Dentry::root(fs, root), "tmpfs", 0);
+        *self.memory_mount.borrow_mut() = Some(Rc::clone(&mount));
+        mount
     }
 
     /// How many files are open.

@@ -2,7 +2,8 @@
 
 use super::table::{Row, build};
 use super::{
-    futex, identity, poll, prctl, process, random, resource, schedule, signal, socket, system, thread_area, time, timer,
+    attr, directory, fcntl, fd, futex, identity, names, open, poll, prctl, process, random, read_write, resource, schedule,
+    signal, socket, stat, sync, system, thread_area, time, timer, xattr,
 };
 
 /// Every topic's rows.
@@ -21,6 +22,16 @@ const TOPICS: &[&[Row]] = &[
     thread_area::ROWS,
     time::ROWS,
     timer::ROWS,
+    attr::ROWS,
+    directory::ROWS,
+    fcntl::ROWS,
+    fd::ROWS,
+    names::ROWS,
+    open::ROWS,
+    read_write::ROWS,
+    stat::ROWS,
+    sync::ROWS,
+    xattr::ROWS,
 ];
 
 /// Makes the table, indexed by system call number.

@@ -50,6 +50,13 @@ impl Dentry {
         Self::new(fs, inode, None, Box::default())
     }
 
+    /// A file that has no name any more but shows one (a memory descriptor).
+    pub(crate) fn unlinked_child(dir: &Rc<Dentry>, name: &[u8], inode: Rc<dyn Inode>) -> Rc<Self> {
+        let dentry = Self::new(Rc::clone(&dir.fs), inode, Some(Rc::clone(dir)), name.into());
+        dentry.place.borrow_mut().unlinked = true;
+        dentry
+    }
+
     fn new(fs: Rc<dyn FileSystem>, inode: Rc<dyn Inode>, parent: Option<Rc<Dentry>>, name: Box<[u8]>) -> Rc<Self> {
         Rc::new(Self {
             inode,
@@ -85,6 +92,23 @@ impl Dentry {
     /// Whether the name was removed while the file was in use.
     pub fn unlinked(&self) -> bool {
         self.place.borrow().unlinked
+    }
+
+    /// Its path from the root of its file system.
+    pub fn path_in_fs(&self) -> Vec<u8> {
+        let mut parts = Vec::new();
+        let mut name = self.name();
+        let mut parent = self.parent();
+        while let Some(dir) = parent {
+            parts.push(name);
+            name = dir.name();
+            parent = dir.parent();
+        }
+        let mut out: Vec<u8> = parts.iter().rev().flat_map(|part| [b"/", &**part].concat()).collect();
+        if out.is_empty() {
+            out.push(b'/');
+        }
+        out
     }
 
     /// Whether it is a directory.

@@ -97,6 +97,18 @@ impl Metadata {
     pub fn file_type(&self) -> FileType {
         FileType::from_mode(self.mode).unwrap_or(FileType::Regular)
     }
+
+    /// Makes a change, but for the size.
+    pub fn apply(&mut self, change: &SetAttr) {
+        if let Some(mode) = change.mode {
+            self.mode = (self.mode & stat::S_IFMT) | (mode & 0o7777);
+        }
+        self.uid = change.uid.unwrap_or(self.uid);
+        self.gid = change.gid.unwrap_or(self.gid);
+        self.atime = change.atime.unwrap_or(self.atime);
+        self.mtime = change.mtime.unwrap_or(self.mtime);
+        self.ctime = change.ctime;
+    }
 }
 
 /// A change of attributes; `None` leaves one alone. Permission was checked by the caller.
@@ -173,6 +185,10 @@ pub trait FileSystem {
     fn root(&self) -> Rc<dyn Inode>;
     /// Sizes.
     fn statfs(&self) -> Io<'_, Result<StatFs>>;
+    /// Its own options in /proc/mounts, separated by commas.
+    fn options(&self) -> String {
+        String::new()
+    }
     /// Waits until everything written is durable.
     fn sync(&self) -> Io<'_, Result<()>> {
         Io::ready(Ok(()))
@@ -200,8 +216,8 @@ pub trait Inode: Any {
         Io::ready(Err(Errno::EPERM))
     }
 
-    /// Makes an open file of a regular file (not for O_PATH). Permission was checked. Directories, devices and fifos are
-    /// opened without it.
+    /// Makes an open file of a regular file. Permission was checked. Directories, devices, fifos and sockets are opened by
+    /// the VFS itself and need not do anything here.
     fn open<'a>(self: Rc<Self>, cx: &'a SyscallCx, flags: OpenFlags) -> Io<'a, Result<Rc<dyn File>>> {
         let _ = (cx, flags);
         Io::ready(Err(Errno::ENXIO))
@@ -312,6 +328,12 @@ pub trait Inode: Any {
 
     /// The names of all.
     fn list_xattr(&self) -> Io<'_, Result<Vec<Vec<u8>>>> {
+        Io::ready(Err(Errno::EOPNOTSUPP))
+    }
+
+    /// Makes sure that a byte range can be written without ENOSPC (fallocate(2)); the size stays.
+    fn allocate(&self, offset: u64, len: u64) -> Io<'_, Result<()>> {
+        let _ = (offset, len);
         Io::ready(Err(Errno::EOPNOTSUPP))
     }
 

@@ -76,6 +76,16 @@ impl Path {
         name
     }
 
+    /// The path name from the top of the tree, with ` (deleted)` behind it where due.
+    pub fn absolute(&self) -> Vec<u8> {
+        let mut mount = Rc::clone(&self.mount);
+        while let Some(point) = mount.point() {
+            mount = point.mount;
+        }
+        let dentry = Rc::clone(&mount.root);
+        self.display_proc(&Path { mount, dentry })
+    }
+
     /// The path name as /proc shows it: like [`Path::display`], without the mark for places outside the root.
     pub fn display_proc(&self, root: &Path) -> Vec<u8> {
         let (mut name, _) = self.names_from(root);

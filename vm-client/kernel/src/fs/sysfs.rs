@@ -1,0 +1,94 @@
+//! sysfs: what programs ask of /sys without devices: how many processors there are.
+
+use std::rc::Rc;
+
+use super::generated::{Entry, Fixed, GeneratedFs, constant, directory};
+use crate::{Kernel, Result, SyscallCx};
+
+const MAGIC: u32 = 0x6265_6572;
+
+/// Makes a sysfs of a kernel.
+pub fn new(kernel: &Kernel) -> Rc<GeneratedFs> {
+    let dev = kernel.vfs.new_device_number();
+    let Entry::Directory(root) = Entry::fixed(ROOT) else { unreachable!("a list of fixed entries is a directory") };
+    GeneratedFs::new("sysfs", MAGIC, dev, root, kernel.now_realtime())
+}
+
+const ROOT: &[Fixed] = &[
+    directory!("block", &[]),
+    directory!("bus", &[]),
+    directory!("class", CLASS),
+    directory!("dev", DEV),
+    directory!("devices", DEVICES),
+    directory!("firmware", &[]),
+    directory!("fs", FS),
+    directory!("kernel", KERNEL),
+    directory!("module", &[]),
+    directory!("power", &[]),
+];
+
+const CLASS: &[Fixed] = &[
+    directory!("block", &[]),
+    directory!("drm", &[]),
+    directory!("input", &[]),
+    directory!("net", &[]),
+    directory!("tty", &[]),
+];
+
+const DEV: &[Fixed] = &[directory!("block", &[]), directory!("char", &[])];
+
+const DEVICES: &[Fixed] = &[directory!("system", SYSTEM), directory!("virtual", &[])];
+
+const SYSTEM: &[Fixed] = &[directory!("cpu", CPU), directory!("node", NODE)];
+
+const CPU: &[Fixed] = &[
+    directory!("cpu0", CPU0),
+    constant!("isolated", "\n"),
+    constant!("kernel_max", "0\n"),
+    constant!("offline", "\n"),
+    constant!("online", "0\n"),
+    constant!("possible", "0\n"),
+    constant!("present", "0\n"),
+];
+
+const CPU0: &[Fixed] = &[directory!("topology", TOPOLOGY)];
+
+const TOPOLOGY: &[Fixed] = &[
+    constant!("core_cpus", "1\n"),
+    constant!("core_cpus_list", "0\n"),
+    constant!("core_id", "0\n"),
+    constant!("core_siblings", "1\n"),
+    constant!("core_siblings_list", "0\n"),
+    constant!("physical_package_id", "0\n"),
+    constant!("thread_siblings", "1\n"),
+    constant!("thread_siblings_list", "0\n"),
+];
+
+const NODE: &[Fixed] = &[
+    constant!("has_cpu", "0\n"),
+    constant!("has_memory", "0\n"),
+    directory!("node0", NODE0),
+    constant!("online", "0\n"),
+    constant!("possible", "0\n"),
+];
+
+const NODE0: &[Fixed] =
+    &[constant!("cpulist", "0\n"), constant!("cpumap", "1\n"), crate::fs::generated::file!("meminfo", node_meminfo)];
+
+fn node_meminfo(cx: &SyscallCx) -> Result<Vec<u8>> {
+    let stats = cx.kernel.memory.stats();
+    let rows = [("MemTotal", stats.total), ("MemFree", stats.free), ("MemUsed", stats.total - stats.free)];
+    let line = |(name, pages): &(&str, u32)| format!("Node 0 {:<15}{:>8} kB\n", format!("{name}:"), u64::from(*pages) * 4);
+    Ok(rows.iter().map(line).collect::<String>().into_bytes())
+}
+
+const FS: &[Fixed] = &[];
+
+const KERNEL: &[Fixed] = &[directory!("mm", MM)];
+
+const MM: &[Fixed] = &[directory!("transparent_hugepage", HUGEPAGE)];
+
+const HUGEPAGE: &[Fixed] = &[
+    constant!("enabled", "always madvise [never]\n"),
+    constant!("hpage_pmd_size", "2097152\n"),
+];
