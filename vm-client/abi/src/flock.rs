@@ -55,13 +55,7 @@ impl Flock {
     /// From `struct flock64` of i386.
     pub fn decode_64_i386(bytes: &[u8; Self::SIZE_64_I386]) -> Self {
         let r = Reader::new(bytes);
-        Self {
-            kind: r.u16(0) as i16,
-            whence: r.u16(2) as i16,
-            start: r.i64(4),
-            len: r.i64(12),
-            pid: r.i32(20),
-        }
+        Self { kind: r.u16(0) as i16, whence: r.u16(2) as i16, start: r.i64(4), len: r.i64(12), pid: r.i32(20) }
     }
 
     /// To `struct flock64` of i386.

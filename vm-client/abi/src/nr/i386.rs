@@ -442,6 +442,8 @@ pub const NAMES: &[(u32, &str)] = &[
     (448, "process_mrelease"),
     (449, "futex_waitv"),
     (450, "set_mempolicy_home_node"),
+    (451, "cachestat"),
+    (452, "fchmodat2"),
 ];
 
 /// The name of a call.

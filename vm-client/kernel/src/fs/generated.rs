@@ -237,13 +237,7 @@ impl GeneratedInode {
             Entry::Directory(inner) => inner.owner(cx),
             _ => directory.owner(cx),
         };
-        Ok(Rc::new(Self {
-            tree: Rc::clone(&self.tree),
-            ino: ino_of(self.ino, name),
-            parent: self.ino,
-            owner,
-            entry,
-        }))
+        Ok(Rc::new(Self { tree: Rc::clone(&self.tree), ino: ino_of(self.ino, name), parent: self.ino, owner, entry }))
     }
 }
 

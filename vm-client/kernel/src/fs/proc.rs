@@ -17,8 +17,8 @@ pub(crate) use load::LoadAverage;
 use std::rc::Rc;
 
 use super::generated::{Directory, Entry, Fixed, GeneratedFs, directory, file};
-use crate::vfs::{FileType, permission};
 use crate::task::{Pid, Task, cap};
+use crate::vfs::{FileType, permission};
 use crate::{Errno, Kernel, Result, SyscallCx};
 
 const MAGIC: u32 = 0x9fa0;
@@ -96,7 +96,9 @@ fn check_inspect(cx: &SyscallCx, task: &Task) -> Result<()> {
     let same_process = cx.task.pid() == task.pid();
     let permitted = same_process
         || mine.capable(cap::SYS_PTRACE)
-        || (same_user && same_group && task.group.dumpable.get() == 1
+        || (same_user
+            && same_group
+            && task.group.dumpable.get() == 1
             && theirs.cap_permitted & !mine.cap_effective == 0);
     if permitted { Ok(()) } else { Err(Errno::EACCES) }
 }

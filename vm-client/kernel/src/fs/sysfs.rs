@@ -78,7 +78,8 @@ const NODE0: &[Fixed] =
 fn node_meminfo(cx: &SyscallCx) -> Result<Vec<u8>> {
     let stats = cx.kernel.memory.stats();
     let rows = [("MemTotal", stats.total), ("MemFree", stats.free), ("MemUsed", stats.total - stats.free)];
-    let line = |(name, pages): &(&str, u32)| format!("Node 0 {:<15}{:>8} kB\n", format!("{name}:"), u64::from(*pages) * 4);
+    let line =
+        |(name, pages): &(&str, u32)| format!("Node 0 {:<15}{:>8} kB\n", format!("{name}:"), u64::from(*pages) * 4);
     Ok(rows.iter().map(line).collect::<String>().into_bytes())
 }
 
@@ -88,7 +89,5 @@ const KERNEL: &[Fixed] = &[directory!("mm", MM)];
 
 const MM: &[Fixed] = &[directory!("transparent_hugepage", HUGEPAGE)];
 
-const HUGEPAGE: &[Fixed] = &[
-    constant!("enabled", "always madvise [never]\n"),
-    constant!("hpage_pmd_size", "2097152\n"),
-];
+const HUGEPAGE: &[Fixed] =
+    &[constant!("enabled", "always madvise [never]\n"), constant!("hpage_pmd_size", "2097152\n")];

@@ -236,14 +236,7 @@ async fn utimensat_time64(cx: &SyscallCx, [at, name, times, flags, ..]: Args) ->
     set_times_at(cx, at, name, flags, atime, mtime).await
 }
 
-async fn set_times_at(
-    cx: &SyscallCx,
-    at: u64,
-    name: u64,
-    flags: u64,
-    atime: NewTime,
-    mtime: NewTime,
-) -> Result<i64> {
+async fn set_times_at(cx: &SyscallCx, at: u64, name: u64, flags: u64, atime: NewTime, mtime: NewTime) -> Result<i64> {
     if flags as u32 & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }

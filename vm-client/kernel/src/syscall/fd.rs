@@ -151,9 +151,7 @@ async fn file_ioctl(cx: &SyscallCx, file: &OpenFile, request: u32, arg: u64) -> 
             cx.write_user(arg, &meta.size.to_le_bytes()).await?;
             Ok(0)
         }
-        ioctl::FICLONE | ioctl::FICLONERANGE | ioctl::FIDEDUPERANGE | ioctl::FS_IOC_FIEMAP => {
-            Err(Errno::EOPNOTSUPP)
-        }
+        ioctl::FICLONE | ioctl::FICLONERANGE | ioctl::FIDEDUPERANGE | ioctl::FS_IOC_FIEMAP => Err(Errno::EOPNOTSUPP),
         _ => file.file().ioctl(cx, request, arg).await,
     }
 }

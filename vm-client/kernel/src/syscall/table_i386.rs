@@ -2,8 +2,8 @@
 
 use super::table::{Row, build};
 use super::{
-    attr, directory, fcntl, fd, futex, identity, names, open, poll, prctl, process, random, read_write, resource, schedule,
-    signal, socket, stat, sync, system, thread_area, time, timer, xattr,
+    attr, directory, fcntl, fd, futex, identity, names, open, poll, prctl, process, random, read_write, resource,
+    schedule, signal, socket, stat, sync, system, thread_area, time, timer, xattr,
 };
 
 /// Every topic's rows.

@@ -7,6 +7,7 @@ use linux_abi::fcntl::{O_APPEND, O_NONBLOCK, O_PATH};
 use vm_rt::Mutex;
 
 use super::{File, Inode, IoMode, OpenFlags, Path, Vfs};
+use crate::mm::MappedObject;
 use crate::{Errno, Result, SyscallCx};
 
 /// A file as opened: shared by dup(2) and fork(2), closed when the last descriptor goes.
@@ -191,5 +192,22 @@ impl OpenFile {
 impl Drop for OpenFile {
     fn drop(&mut self) {
         self.vfs.closed(self);
+    }
+}
+
+impl MappedObject for OpenFile {
+    fn dev(&self) -> u64 {
+        self.inode().metadata().dev
+    }
+
+    fn ino(&self) -> u64 {
+        self.inode().metadata().ino
+    }
+
+    fn path(&self) -> Vec<u8> {
+        match self.file.description() {
+            Some(text) => text.into_bytes(),
+            None => self.path.absolute(),
+        }
     }
 }

@@ -97,14 +97,7 @@ impl<D: BlockDevice + 'static> Ext2Inode<D> {
         Ok(())
     }
 
-    async fn rename_to(
-        &self,
-        from: &[u8],
-        to_dir: &Ext2Inode<D>,
-        to: &[u8],
-        flags: u32,
-        now: Timespec,
-    ) -> Result<()> {
+    async fn rename_to(&self, from: &[u8], to_dir: &Ext2Inode<D>, to: &[u8], flags: u32, now: Timespec) -> Result<()> {
         let mode = match flags {
             0 => RenameMode::Replace,
             RENAME_NOREPLACE => RenameMode::NoReplace,

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::process::{inspect, owner};
 use super::decimal;
+use super::process::{inspect, owner};
 use crate::fs::generated::{Directory, Entry};
 use crate::task::Pid;
 use crate::vfs::{FileType, OnExec, OpenFile};

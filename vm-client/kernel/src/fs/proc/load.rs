@@ -53,7 +53,12 @@ async fn sample(kernel: Weak<Kernel>) {
 
 fn active(kernel: &Rc<Kernel>) -> usize {
     let counts = |state| matches!(state, TaskState::Running | TaskState::DiskSleep);
-    kernel.processes.tasks().iter().filter(|task| counts(task.state.get()) && !kernel.is_builtin_init(&task.group)).count()
+    kernel
+        .processes
+        .tasks()
+        .iter()
+        .filter(|task| counts(task.state.get()) && !kernel.is_builtin_init(&task.group))
+        .count()
 }
 
 /// How many tasks can run now.

@@ -17,9 +17,15 @@ pub(super) fn ticks(time: std::time::Duration) -> u64 {
 }
 
 pub(super) const SYSVIPC: &[Fixed] = &[
-    constant!("msg", "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n"),
+    constant!(
+        "msg",
+        "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n"
+    ),
     constant!("sem", "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n"),
-    constant!("shm", "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n"),
+    constant!(
+        "shm",
+        "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n"
+    ),
 ];
 
 pub(super) fn empty(_: &SyscallCx) -> Result<Vec<u8>> {

@@ -87,14 +87,17 @@ impl Directory for ProcessDirectory {
         Some(match name {
             b"cmdline" => Entry::File(0o444, later(move |cx| memory::cmdline(find(cx, tid)))),
             b"environ" => Entry::File(0o400, later(move |cx| memory::environ(inspect(cx, tid)))),
-            b"comm" => Entry::writable(move |cx| status::comm(&*find(cx, tid)?), move |cx, data| {
-                let task = find(cx, tid)?;
-                if task.pid() != cx.task.pid() {
-                    return Err(Errno::EINVAL);
-                }
-                task.set_comm(data.strip_suffix(b"\n").unwrap_or(data));
-                Ok(())
-            }),
+            b"comm" => Entry::writable(
+                move |cx| status::comm(&*find(cx, tid)?),
+                move |cx, data| {
+                    let task = find(cx, tid)?;
+                    if task.pid() != cx.task.pid() {
+                        return Err(Errno::EINVAL);
+                    }
+                    task.set_comm(data.strip_suffix(b"\n").unwrap_or(data));
+                    Ok(())
+                },
+            ),
             b"coredump_filter" => Entry::writable(|_| Ok(b"00000033\n".to_vec()), |_, data| check_filter(data)),
             b"loginuid" => Entry::writable(|_| Ok(b"4294967295".to_vec()), |cx, _| super::check_admin(cx)),
             b"oom_score_adj" => Entry::writable(

@@ -22,15 +22,15 @@ fn pages(task: &Task) -> (u64, u64, u64) {
 /// Ignored and caught signals.
 fn actions(task: &Task) -> (SigSet, SigSet) {
     let sighand = Rc::clone(&task.group.sighand.borrow());
-    let (mut ignored, mut caught) = (0u64, 0u64);
-    for number in 1..=64 {
-        match sighand.get(Signal(number)).handler {
+    let (mut ignored, mut caught) = (SigSet::default(), SigSet::default());
+    for signal in (1..=64).filter_map(Signal::new) {
+        match sighand.get(signal).handler {
             Handler::Default => {}
-            Handler::Ignore => ignored |= 1 << (number - 1),
-            _ => caught |= 1 << (number - 1),
+            Handler::Ignore => ignored.insert(signal),
+            _ => caught.insert(signal),
         }
     }
-    (SigSet(ignored), SigSet(caught))
+    (ignored, caught)
 }
 
 pub(super) fn stat(cx: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
@@ -138,8 +138,12 @@ pub(super) fn status(_: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
     let _ = writeln!(out, "Name:\t{name}\nUmask:\t{:04o}", task.fs_context().umask());
     let state = task.state.get();
     let _ = writeln!(out, "State:\t{} ({})", state.letter(), state.word());
-    let _ = writeln!(out, "Tgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t0", group.pid, task.tid(), group.ppid());
-    let ids = [("Uid", [creds.uid, creds.euid, creds.suid, creds.fsuid]), ("Gid", [creds.gid, creds.egid, creds.sgid, creds.fsgid])];
+    let _ =
+        writeln!(out, "Tgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t0", group.pid, task.tid(), group.ppid());
+    let ids = [
+        ("Uid", [creds.uid, creds.euid, creds.suid, creds.fsuid]),
+        ("Gid", [creds.gid, creds.egid, creds.sgid, creds.fsgid]),
+    ];
     for (label, [real, effective, saved, fs]) in ids {
         let _ = writeln!(out, "{label}:\t{real}\t{effective}\t{saved}\t{fs}");
     }
@@ -154,8 +158,8 @@ pub(super) fn status(_: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
         task.tid(),
         group.pgrp.get()
     );
-    if task.mm().is_some() {
-        let stack = (layout.start_stack != 0).then_some(132).unwrap_or_default();
+    if let Some(mm) = task.mm() {
+        let stack: u64 = mm.areas().iter().filter(|area| area.flags.grows_down).map(|area| area.len() / 1024).sum();
         let text = layout.end_code.saturating_sub(layout.start_code).div_ceil(1024);
         let data = layout.brk.saturating_sub(layout.start_data) / 1024;
         let rows = [

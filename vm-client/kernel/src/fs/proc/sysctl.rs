@@ -7,12 +7,8 @@ use crate::fs::generated::{Fixed, constant, directory, file, parse_number};
 use crate::kernel::{RELEASE, VERSION};
 use crate::{Errno, Result, SyscallCx};
 
-pub(super) const ROOT: &[Fixed] = &[
-    directory!("fs", FS),
-    directory!("kernel", KERNEL),
-    directory!("net", NET),
-    directory!("vm", VM),
-];
+pub(super) const ROOT: &[Fixed] =
+    &[directory!("fs", FS), directory!("kernel", KERNEL), directory!("net", NET), directory!("vm", VM)];
 
 const FS: &[Fixed] = &[
     constant!("aio-max-nr", "65536\n"),
