@@ -3,7 +3,7 @@
 use vm_mem::PageFault;
 
 use crate::flags::Flags;
-use crate::ir::Slot;
+use crate::ir::{Segments, Slot};
 use crate::{Cpu, Exception, Fpu, Mode, Selector, TlsDescriptor};
 
 /// Why an operation could not be done or must not be followed by the next instruction.
@@ -148,8 +148,15 @@ impl Core {
         self.vec[usize::from(slot & 31)] = value;
     }
 
-    /// Whether the segments other than FS and GS have base zero.
-    pub fn is_flat(&self) -> bool {
-        (0..4).all(|s| self.regs[usize::from(Slot::segment_base(s).0)] == 0)
+    /// What blocks may take for granted of the segment registers.
+    pub fn segments(&self) -> Segments {
+        let null = |(i, s): (usize, &u16)| if *s & !3 == 0 { 1 << i } else { 0 };
+        match self.mode {
+            Mode::I386 => Segments {
+                flat: (0..4).all(|s| self.regs[usize::from(Slot::segment_base(s).0)] == 0),
+                null: self.selectors.iter().enumerate().map(null).sum(),
+            },
+            Mode::X86_64 => Segments { flat: true, null: 0 },
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
 
 use crate::Mode;
-use crate::ir::{Block, Builder, ExitReason, optimise};
+use crate::ir::{Block, Builder, ExitReason, Segments, optimise};
 use crate::lower;
 
 /// How often instructions were met that the engine does not know, by mnemonic.
@@ -19,8 +19,8 @@ pub type Unknown = BTreeMap<String, u64>;
 pub struct Context {
     /// Instruction set.
     pub mode: Mode,
-    /// Whether the bases of ES, CS, SS and DS are zero.
-    pub flat: bool,
+    /// What is known of the segment registers.
+    pub segments: Segments,
     /// The most instructions to take.
     pub limit: usize,
 }
@@ -36,7 +36,7 @@ pub fn block(start: u64, code: &[u8], context: Context, unknown: &mut Unknown) -
         Mode::X86_64 => 64,
     };
     let mut decoder = Decoder::with_ip(bits, code, start, DecoderOptions::NONE);
-    let mut b = Builder::new(start, context.mode, context.flat);
+    let mut b = Builder::new(start, context.mode, context.segments);
     let mut insn = Instruction::default();
     let mut taken = 0;
     while taken < context.limit && decoder.can_decode() && !b.is_finished() && !b.is_full() {
@@ -69,7 +69,7 @@ pub fn block(start: u64, code: &[u8], context: Context, unknown: &mut Unknown) -
 
 /// The block for code that is longer than an instruction may be.
 pub fn refused(start: u64, mode: Mode) -> Block {
-    let mut b = Builder::new(start, mode, true);
+    let mut b = Builder::new(start, mode, Segments { flat: true, null: 0 });
     b.begin_insn(15);
     b.leave(ExitReason::Protection);
     b.finish()

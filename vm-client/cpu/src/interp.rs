@@ -10,13 +10,13 @@ mod tests;
 
 use std::ops::Range;
 
-use vm_mem::{FrameId, Mmu, PAGE_SIZE, PageFault, VirtAddr};
+use vm_mem::{Access, FrameId, Mmu, PAGE_SIZE, PageFault, VirtAddr};
 
 use self::cache::{BlockId, Cache, Key};
 use self::exec::Stop;
 use crate::core::{Core, Trap};
 use crate::decode::{self, Context, Truncated, Unknown};
-use crate::ir::{Code, ExitReason, Op};
+use crate::ir::{Code, ExitReason, Form, Op, Segments};
 use crate::{Cpu, DebugCause, Engine, Exception, Exit, Gate, Mode};
 
 /// Runs guest code by interpreting cached blocks of IR.
@@ -57,19 +57,21 @@ impl Engine for Interpreter {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Flavour {
     long: bool,
-    flat: bool,
+    segments: Segments,
     /// Blocks of one instruction, not linked, for the trap flag.
     stepping: bool,
 }
 
 impl Flavour {
     fn of(core: &Core) -> Flavour {
-        let long = core.mode == Mode::X86_64;
-        Flavour { long, flat: long || core.is_flat(), stepping: core.flags.tf() }
+        Flavour { long: core.mode == Mode::X86_64, segments: core.segments(), stepping: core.flags.tf() }
     }
 
-    fn number(self) -> u8 {
-        u8::from(self.long) | (u8::from(self.flat) << 1) | (u8::from(self.stepping) << 2)
+    fn number(self) -> u16 {
+        u16::from(self.long)
+            | (u16::from(self.segments.flat) << 1)
+            | (u16::from(self.stepping) << 2)
+            | (u16::from(self.segments.null) << 3)
     }
 }
 
@@ -200,11 +202,16 @@ impl Interpreter {
     }
 
     fn trapped(&mut self, block: BlockId, op: usize, trap: Trap) -> Exit {
-        let (index, address, _) = self.cache.insn_at(block, op);
+        let (index, address, rest) = self.cache.insn_at(block, op);
         self.core.fuel -= index as i64;
         self.core.rip = address;
         match trap {
-            Trap::Fault(fault) => Exit::Fault(fault),
+            Trap::Fault(mut fault) => {
+                if self.stores_back(op, rest) {
+                    fault.access = Access::Write;
+                }
+                Exit::Fault(fault)
+            }
             Trap::Exception(exception) => Exit::Exception(exception),
             Trap::After(exception) => {
                 self.core.fuel -= 1;
@@ -212,6 +219,21 @@ impl Interpreter {
                 Exit::Exception(exception)
             }
         }
+    }
+
+    /// Whether an operation is the load of a read-modify-write, whose faults are those of a store.
+    fn stores_back(&self, op: usize, rest: Range<usize>) -> bool {
+        let place = |op: &Op| match op.code.info().form {
+            Form::Load | Form::Store => Some((op.a, op.imm, 0, 0, 0)),
+            Form::LoadIndexed | Form::StoreIndexed => Some((op.a, op.imm, op.b, op.c, op.d)),
+            _ => None,
+        };
+        let load = &self.cache.ops[op];
+        let Some(loaded) = place(load) else { return false };
+        matches!(load.code.info().form, Form::Load | Form::LoadIndexed)
+            && self.cache.ops[rest].iter().any(|later| {
+                matches!(later.code.info().form, Form::Store | Form::StoreIndexed) && place(later) == Some(loaded)
+            })
     }
 
     fn exited(&mut self, block: BlockId, op: Op) -> Result<(), Exit> {
@@ -280,8 +302,11 @@ impl Interpreter {
     }
 
     fn make(&mut self, mmu: &mut Mmu, key: Key, flavour: Flavour) -> Result<BlockId, PageFault> {
-        let mut context =
-            Context { mode: self.core.mode, flat: flavour.flat, limit: if flavour.stepping { 1 } else { usize::MAX } };
+        let mut context = Context {
+            mode: self.core.mode,
+            segments: flavour.segments,
+            limit: if flavour.stepping { 1 } else { usize::MAX },
+        };
         let address = VirtAddr(key.start);
         let page = mmu.frame(key.frame);
         if let Ok(block) = decode::block(key.start, &page[address.offset()..], context, &mut self.unknown) {

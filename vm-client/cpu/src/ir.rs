@@ -13,6 +13,7 @@ mod verify;
 
 pub(crate) use block::insn_of;
 pub use block::{Block, Insn};
+pub use builder::Segments;
 pub(crate) use builder::{Addr, Builder, Val, sized};
 pub use op::{Code, Cond, ExitReason, FlagUse, Form, Info, Op, Size, Slot, VSlot};
 pub use optimise::optimise;

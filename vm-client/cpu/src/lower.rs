@@ -17,9 +17,10 @@ mod stack;
 mod string;
 mod system;
 
-use iced_x86::Instruction;
+use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, Register};
 
-use crate::ir::Builder;
+use crate::Mode;
+use crate::ir::{Builder, ExitReason};
 
 /// A lowering: emits an instruction or declines it.
 type Lower = fn(&mut Builder, &Instruction) -> Option<()>;
@@ -44,9 +45,25 @@ const FAMILIES: &[Lower] = &[
 pub(crate) fn lower(b: &mut Builder, insn: &Instruction) -> Option<()> {
     for family in FAMILIES {
         if family(b, insn).is_some() {
+            if b.is_refused() || writes_code_segment(b, insn) {
+                b.abandon_insn();
+                b.leave(ExitReason::Protection);
+            }
             return Some(());
         }
         b.abandon_insn();
     }
     None
+}
+
+/// Whether the instruction stores through CS, which no protected-mode code may.
+fn writes_code_segment(b: &Builder, insn: &Instruction) -> bool {
+    if insn.memory_segment() != Register::CS || b.mode() != Mode::I386 || insn.op_count() == 0 {
+        return false;
+    }
+    InstructionInfoFactory::new().info(insn).used_memory().iter().any(|m| {
+        let writes =
+            matches!(m.access(), OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite);
+        m.segment() == Register::CS && writes
+    })
 }

@@ -188,10 +188,8 @@ fn run_sized<T: Element>(core: &mut Core, mmu: &mut Mmu, op: Op) -> Result<(), T
         core.fuel -= cost;
         core.string_fuel += cost;
     }
-    // After a fault the comparison is done again, with the flags of before (Intel SDM volume 2, REP).
-    if result.is_ok()
-        && let Some(f) = flags
-    {
+    // On a fault the flags are those of the last comparison that was finished, as on AMD processors.
+    if let Some(f) = flags {
         core.flags = f;
     }
     core.set(op.dst, u64::from(repeated && !satisfied && done < count));

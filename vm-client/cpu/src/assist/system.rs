@@ -23,12 +23,15 @@ enum Descriptor {
     /// The flat user data segment, or in 64-bit mode the code segments read as data.
     Flat,
     Tls(TlsDescriptor),
+    /// The segment whose limit tells the processor's number, which is 0.
+    Processor,
 }
 
 /// The user's selectors on an x86-64 kernel: flat data and the two code segments.
 const USER_DATA: u16 = 0x2b;
 const USER_CODE32: u16 = 0x23;
 const USER_CODE64: u16 = 0x33;
+const PROCESSOR: u16 = 0x7b;
 
 fn look_up(core: &Core, selector: u16) -> Result<Descriptor, Exception> {
     if selector & !3 == 0 {
@@ -43,6 +46,7 @@ fn look_up(core: &Core, selector: u16) -> Result<Descriptor, Exception> {
             let tls = core.tls[usize::from(index) - 12];
             if tls.present { Ok(Descriptor::Tls(tls)) } else { Err(Exception::Protection) }
         }
+        _ if selector | 3 == PROCESSOR => Ok(Descriptor::Processor),
         _ if [USER_DATA, USER_CODE32, USER_CODE64].contains(&(selector | 3)) => Ok(Descriptor::Flat),
         _ => Err(Exception::Protection),
     }
@@ -55,10 +59,10 @@ pub(super) fn load_segment(core: &mut Core, _: &mut Mmu, op: Op) -> Result<(), T
     let base = match look_up(core, selector)? {
         Descriptor::Null if op.b == SS && core.mode == Mode::I386 => return Err(Exception::Protection.into()),
         // The stack needs a writable data segment at exactly the current privilege.
-        _ if op.b == SS && (selector & 3 != 3 || selector == USER_CODE32 || selector == USER_CODE64) => {
+        _ if op.b == SS && (selector & 3 != 3 || [USER_CODE32, USER_CODE64, PROCESSOR].contains(&selector)) => {
             return Err(Exception::Protection.into());
         }
-        Descriptor::Null | Descriptor::Flat => 0,
+        Descriptor::Null | Descriptor::Flat | Descriptor::Processor => 0,
         Descriptor::Tls(tls) => u64::from(tls.base),
     };
     core.selectors[usize::from(op.b % 6)] = selector;
@@ -99,7 +103,7 @@ pub(super) fn bound(core: &mut Core, _: &mut Mmu, op: Op) -> Result<(), Trap> {
 pub(super) fn segment_limit(core: &mut Core, _: &mut Mmu, op: Op) -> Result<(), Trap> {
     let selector = core.get(op.a) as u16;
     let code = matches!(selector | 3, USER_CODE32 | USER_CODE64);
-    // Access rights: present, privilege 3, then type; granularity and size above.
+    // Access rights: present, privilege 3, then type; above them limit bits 16 to 19, granularity and size.
     let (limit, rights) = match look_up(core, selector) {
         Ok(Descriptor::Flat) if selector | 3 == USER_CODE64 => (0xffff_ffff, 0x00af_fb00),
         Ok(Descriptor::Flat) if code => (0xffff_ffff, 0x00cf_fb00),
@@ -107,14 +111,15 @@ pub(super) fn segment_limit(core: &mut Core, _: &mut Mmu, op: Op) -> Result<(), 
         Ok(Descriptor::Tls(tls)) => {
             let in_pages = tls.flags & 16 != 0;
             let limit = if in_pages { (tls.limit << 12) | 0xfff } else { tls.limit };
-            (limit, 0x0040_f300 | if in_pages { 0x0080_0000 } else { 0 })
+            (limit, 0x0040_f300 | (tls.limit & 0x000f_0000) | if in_pages { 0x0080_0000 } else { 0 })
         }
+        Ok(Descriptor::Processor) => (0, 0x0040_f500),
         Ok(Descriptor::Null) | Err(_) => {
             core.flags.set_zf(false);
             return Ok(());
         }
     };
-    if op.b == 3 && code {
+    if op.b == 3 && (code || selector | 3 == PROCESSOR) {
         core.flags.set_zf(false);
         return Ok(());
     }

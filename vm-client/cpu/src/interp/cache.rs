@@ -26,8 +26,8 @@ const TABLE_BITS: u32 = 14;
 pub(super) struct Key {
     pub frame: FrameId,
     pub start: u64,
-    /// Mode and flatness.
-    pub flavour: u8,
+    /// Mode and what is known of segments.
+    pub flavour: u16,
 }
 
 /// A way from one block to another.
@@ -98,9 +98,9 @@ impl Cache {
     }
 
     /// The stamp of this moment.
-    pub(super) fn stamp(&self, code_epoch: u64, flavour: u8) -> u64 {
-        // Far fewer than 2^20 drops and 2^40 epochs happen before the next full drop could make two moments look alike.
-        (code_epoch << 24) ^ (self.drops << 3) ^ u64::from(flavour)
+    pub(super) fn stamp(&self, code_epoch: u64, flavour: u16) -> u64 {
+        // Drops and epochs share the rest: neither gets near the number that would make two moments look alike.
+        (code_epoch << 36) ^ (self.drops << 10) ^ u64::from(flavour)
     }
 
     fn slot(rip: u64) -> usize {

@@ -80,12 +80,23 @@ pub(crate) struct Builder {
     ip: u64,
     next_ip: u64,
     exited: bool,
-    flat: bool,
+    segments: Segments,
+    /// The current instruction uses a segment it may not.
+    refused: bool,
+}
+
+/// What is known of the segment registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segments {
+    /// The bases of ES, CS, SS and DS are zero.
+    pub flat: bool,
+    /// A bit for each register that holds a null selector.
+    pub null: u8,
 }
 
 impl Builder {
-    /// Starts a block. `flat`: the bases of ES, CS, SS and DS are zero.
-    pub(crate) fn new(start: u64, mode: Mode, flat: bool) -> Builder {
+    /// Starts a block.
+    pub(crate) fn new(start: u64, mode: Mode, segments: Segments) -> Builder {
         let block = Block { start, len: 0, mode, insns: Vec::with_capacity(16), ops: Vec::with_capacity(40) };
         Builder {
             block,
@@ -94,7 +105,8 @@ impl Builder {
             ip: start,
             next_ip: start,
             exited: false,
-            flat,
+            segments,
+            refused: false,
         }
     }
 
@@ -114,6 +126,7 @@ impl Builder {
             self.block.ops.truncate(usize::from(insn.first_op));
         }
         self.exited = false;
+        self.refused = false;
     }
 
     /// Whether the block has got its exit.
@@ -139,9 +152,19 @@ impl Builder {
         self.block.mode
     }
 
-    /// Whether the bases of ES, CS, SS and DS are known to be zero.
-    pub(crate) fn is_flat(&self) -> bool {
-        self.flat
+    /// What is known of the segment registers.
+    pub(crate) fn segments(&self) -> Segments {
+        self.segments
+    }
+
+    /// Notes that the current instruction uses a segment it may not, and so comes to #GP.
+    pub(crate) fn refuse(&mut self) {
+        self.refused = true;
+    }
+
+    /// Whether the current instruction was refused.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// The size of an address and of the stack pointer.

@@ -132,6 +132,13 @@ pub(super) fn lower(b: &mut Builder, insn: &Instruction) -> Option<()> {
             b.write_flags(bit::DF, Val::constant(i64::from(bit::DF)));
             Some(())
         }
+        Mnemonic::Salc => {
+            let t = b.temp();
+            b.set(t, Cond::B as u8);
+            let t = b.unary_temp(Code::Zx8, t);
+            b.binary(Code::Sub8, RAX, Slot::ZERO, t);
+            Some(())
+        }
         Mnemonic::Xlatb => xlat(b, insn),
         Mnemonic::Salc => {
             b.binary(Code::Sbb8, RAX, RAX, RAX);

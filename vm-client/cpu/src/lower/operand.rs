@@ -39,18 +39,23 @@ pub(crate) fn segment_number(register: Register) -> Option<Segment> {
 }
 
 /// The slot to add for a segment, [`Slot::ZERO`] where its base is known to be zero.
-pub(crate) fn segment_base(b: &Builder, register: Register) -> Slot {
-    match segment_number(register) {
-        Some(s @ (Segment::Fs | Segment::Gs)) => Slot::segment_base(s as usize),
-        Some(s) if b.mode() == Mode::I386 && !b.is_flat() => Slot::segment_base(s as usize),
-        _ => Slot::ZERO,
+pub(crate) fn segment_base(b: &mut Builder, register: Register) -> Slot {
+    let Some(segment) = segment_number(register) else { return Slot::ZERO };
+    let thread = matches!(segment, Segment::Fs | Segment::Gs);
+    if b.mode() == Mode::I386 && b.segments().null >> segment as u8 & 1 != 0 {
+        b.refuse();
     }
+    if thread || (b.mode() == Mode::I386 && !b.segments().flat) {
+        return Slot::segment_base(segment as usize);
+    }
+    Slot::ZERO
 }
 
 /// The address of the memory operand.
 pub(crate) fn addr(b: &mut Builder, insn: &Instruction) -> Addr {
     let a = offset(b, insn);
-    Addr { segment: segment_base(b, insn.memory_segment()), ..a }
+    let segment = segment_base(b, insn.memory_segment());
+    Addr { segment, ..a }
 }
 
 /// The address of the memory operand without its segment.

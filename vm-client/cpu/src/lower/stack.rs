@@ -44,7 +44,7 @@ pub(super) fn lower(b: &mut Builder, insn: &Instruction) -> Option<()> {
 }
 
 /// An address on the stack.
-pub(super) fn at_stack(b: &Builder, base: Slot, disp: i64) -> Addr {
+pub(super) fn at_stack(b: &mut Builder, base: Slot, disp: i64) -> Addr {
     Addr { segment: segment_base(b, Register::SS), ..Addr::at(base, disp) }
 }
 
@@ -104,7 +104,7 @@ fn pop_operand(b: &mut Builder, insn: &Instruction) -> Option<()> {
         let t = peek(b, Size::B16, 0);
         b.assist(AssistId::LoadSegment, [0, t.0, segment as u8, 0], 0);
         move_stack(b, bytes);
-        system::after_segment_load(b, segment);
+        system::after_segment_load(b);
         return Some(());
     }
     let t = peek(b, s, 0);
@@ -125,8 +125,11 @@ fn pop_operand(b: &mut Builder, insn: &Instruction) -> Option<()> {
 
 fn pusha(b: &mut Builder, s: Size) -> Option<()> {
     let bytes = s.bytes();
-    let all = at_stack(b, RSP, -8 * i64::from(bytes));
-    b.check_store(8 * bytes, all);
+    // One by one from above, so that a fault tells the address of the first push that fails.
+    for n in 1..=8 {
+        let a = at_stack(b, RSP, -n * i64::from(bytes));
+        b.check_store(bytes, a);
+    }
     for n in 0..8 {
         let a = at_stack(b, RSP, -(i64::from(n) + 1) * i64::from(bytes));
         b.store(s, a, Slot(n));
@@ -137,8 +140,8 @@ fn pusha(b: &mut Builder, s: Size) -> Option<()> {
 
 fn popa(b: &mut Builder, s: Size) -> Option<()> {
     let bytes = i64::from(s.bytes());
-    let loaded: Vec<Slot> = (0..8).map(|n| peek(b, s, (7 - n) * bytes)).collect();
-    for (n, t) in loaded.into_iter().enumerate() {
+    let loaded: Vec<Slot> = (0..8).map(|n| peek(b, s, n * bytes)).collect();
+    for (n, t) in loaded.into_iter().rev().enumerate() {
         if n != reg::RSP {
             b.mov(s, Slot::gpr(n), t);
         }
@@ -215,6 +218,6 @@ pub(super) fn load_far_pointer(b: &mut Builder, insn: &Instruction, segment: Seg
     let selector = b.load(Size::B16, a.plus(i64::from(s.bytes())));
     b.assist(AssistId::LoadSegment, [0, selector.0, segment as u8, 0], 0);
     b.mov(s, operand::gpr(insn.op0_register()), offset);
-    system::after_segment_load(b, segment);
+    system::after_segment_load(b);
     Some(())
 }

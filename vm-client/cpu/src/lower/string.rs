@@ -1,10 +1,10 @@
 //! String instructions. A repeated one ends its block, branching to itself until the count or the condition is met.
 
-use iced_x86::{Instruction, Mnemonic, OpKind};
+use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 use super::operand::segment_base;
 use crate::assist::{AssistId, Kind, Repeat, StringOp};
-use crate::ir::{Builder, Code, ExitReason};
+use crate::ir::{Builder, Code, ExitReason, Slot};
 
 pub(super) fn lower(b: &mut Builder, insn: &Instruction) -> Option<()> {
     let (kind, element) = match insn.mnemonic() {
@@ -43,7 +43,13 @@ pub(super) fn lower(b: &mut Builder, insn: &Instruction) -> Option<()> {
         Repeat::Once
     };
     let string = StringOp { kind, repeat, element, address: address_bytes(insn)? };
-    let source = segment_base(b, insn.memory_segment());
+    let source = match kind {
+        Kind::Stos | Kind::Scas => Slot::ZERO,
+        Kind::Movs | Kind::Lods | Kind::Cmps => segment_base(b, insn.memory_segment()),
+    };
+    if kind != Kind::Lods {
+        segment_base(b, Register::ES);
+    }
     let more = b.temp();
     b.assist(AssistId::StringOp, [more.0, source.0, 0, 0], string.encode());
     if repeat != Repeat::Once {

@@ -104,8 +104,9 @@ fn leave(b: &mut Builder, reason: ExitReason) -> Option<()> {
 }
 
 /// Ends the block where loading a segment may have changed what lowering takes for granted.
-pub(super) fn after_segment_load(b: &mut Builder, segment: Segment) {
-    if !matches!(segment, Segment::Fs | Segment::Gs) {
+pub(super) fn after_segment_load(b: &mut Builder) {
+    // In 64-bit mode only the bases of FS and GS count, and those are read when they are used.
+    if b.mode() == Mode::I386 {
         b.leave(ExitReason::Resync);
     }
 }
@@ -123,7 +124,7 @@ fn move_special(b: &mut Builder, insn: &Instruction) -> Option<()> {
         let src = place(b, insn, 1)?;
         let t = read(b, src, Size::B16);
         b.assist(AssistId::LoadSegment, [0, t.0, segment as u8, 0], 0);
-        after_segment_load(b, segment);
+        after_segment_load(b);
         return Some(());
     }
     let segment = register(1).and_then(segment_number)?;
