@@ -121,6 +121,8 @@ impl Toolchain {
             fs::create_dir_all(parent)?;
         }
         run(Command::new("cp").arg("-a").arg(&unpacked).arg(&library))?;
+        // The archive is a hundred megabytes; what cannot be removed is removed next time.
+        let _ = fs::remove_dir_all(&work);
         Ok(library)
     }
 
@@ -159,11 +161,17 @@ impl Toolchain {
         for package in ["rustc", "rustc-web", &format!("rustc-{}", minor_of(&self.version))] {
             let found = output(apt("apt-cache").args(["showsrc", "--only-source", package])).unwrap_or_default();
             let versions = found.lines().filter_map(|line| line.strip_prefix("Version: "));
-            let Some(version) = versions.into_iter().find(|v| v.starts_with(&self.version)) else { continue };
-            run(apt("apt-get").args(["-qq", "source", "--download-only", "--only-source"]).arg(format!("{package}={version}")))?;
-            let mut files = fs::read_dir(work)?.filter_map(|entry| Some(entry.ok()?.path()));
-            if let Some(tarball) = files.find(|file| file.to_string_lossy().contains(".orig.tar")) {
-                return Ok(tarball);
+            for version in versions.filter(|version| version.starts_with(&self.version)) {
+                let mut source = apt("apt-get");
+                source.args(["-qq", "source", "--download-only", "--tar-only", "--only-source"]);
+                // A mirror may list a version that it no longer has.
+                if run(source.arg(format!("{package}={version}"))).is_err() {
+                    continue;
+                }
+                let mut files = fs::read_dir(work)?.filter_map(|entry| Some(entry.ok()?.path()));
+                if let Some(tarball) = files.find(|file| file.to_string_lossy().contains(".orig.tar")) {
+                    return Ok(tarball);
+                }
             }
         }
         bail!("Debian has no sources of Rust {}: {help}", self.version)
