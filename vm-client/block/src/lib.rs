@@ -3,6 +3,7 @@
 //! A stack of [`BlockDevice`]s: ext2 -> overlay ([`OverlayStore`], what the guest wrote) -> chunk cache -> remote
 //! ([`Transport`], verified chunks from a server or a static host). Nothing here knows file systems or the kernel.
 
+mod chunk_cache;
 mod device;
 #[cfg(feature = "native")]
 mod file;
@@ -12,6 +13,7 @@ mod ram;
 pub mod remote;
 mod transport;
 
+pub use chunk_cache::{ChunkCache, ChunkCacheStatus, DEFAULT_CACHE_BYTES};
 pub use device::{BlockDevice, BlockError, OpGuard};
 #[cfg(feature = "native")]
 pub use file::FileDevice;

@@ -7,11 +7,11 @@ use crate::BlockError;
 /// Bytes in a page of a device.
 pub const PAGE_SIZE: usize = 4096;
 
-/// The part of a byte range that lies in one page.
+/// The part of a byte range that lies in one unit: a page, or a chunk.
 pub(crate) struct Span {
-    /// Number of the page.
+    /// Number of the unit.
     pub(crate) page: u64,
-    /// The bytes within the page.
+    /// The bytes within the unit.
     pub(crate) in_page: Range<usize>,
     /// The same bytes within the caller's buffer.
     pub(crate) in_buf: Range<usize>,
@@ -19,15 +19,20 @@ pub(crate) struct Span {
 
 /// Cuts `len` bytes at `offset` into pages.
 pub(crate) fn spans(offset: u64, len: usize) -> impl Iterator<Item = Span> {
+    spans_of(PAGE_SIZE, offset, len)
+}
+
+/// Cuts `len` bytes at `offset` into units of `unit` bytes.
+pub(crate) fn spans_of(unit: usize, offset: u64, len: usize) -> impl Iterator<Item = Span> {
     let mut done = 0;
     std::iter::from_fn(move || {
         if done >= len {
             return None;
         }
         let at = offset + done as u64;
-        let start = (at % PAGE_SIZE as u64) as usize;
-        let count = (PAGE_SIZE - start).min(len - done);
-        let span = Span { page: at / PAGE_SIZE as u64, in_page: start..start + count, in_buf: done..done + count };
+        let start = (at % unit as u64) as usize;
+        let count = (unit - start).min(len - done);
+        let span = Span { page: at / unit as u64, in_page: start..start + count, in_buf: done..done + count };
         done += count;
         Some(span)
     })
