@@ -41,6 +41,14 @@ pub enum BlockError {
     /// The overlay store has no room.
     #[error("no room for written data")]
     StoreFull,
+    /// The overlay holds changes to another image.
+    #[error("the changes were made on image {made_on}, not on {opened_on}")]
+    WrongBase {
+        /// Manifest hash of the image they were made on.
+        made_on: String,
+        /// Manifest hash of the image they were opened on.
+        opened_on: String,
+    },
     /// Another session took over the overlay.
     #[error("the overlay was taken over by another session")]
     Fenced,

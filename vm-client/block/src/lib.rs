@@ -7,6 +7,7 @@ mod chunk_cache;
 mod device;
 #[cfg(feature = "native")]
 mod file;
+mod overlay;
 mod overlay_store;
 mod pages;
 mod ram;
@@ -17,7 +18,8 @@ pub use chunk_cache::{ChunkCache, ChunkCacheStatus, DEFAULT_CACHE_BYTES};
 pub use device::{BlockDevice, BlockError, OpGuard};
 #[cfg(feature = "native")]
 pub use file::FileDevice;
-pub use overlay_store::{Batch, Durability, OverlayStore, PageKey};
+pub use overlay::{Overlay, OverlayOptions, OverlayState, OverlayStatus};
+pub use overlay_store::{Batch, Durability, MemoryStore, OverlayStore, PageKey, Shelf};
 pub use pages::PAGE_SIZE;
 pub use ram::RamDevice;
 pub use transport::{CHUNK_SIZE, ChunkId, Transport, Urgency};
