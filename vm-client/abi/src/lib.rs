@@ -3,6 +3,7 @@
 //! No behaviour and no state; the kernel crate gives these meaning. Layouts are encoded and decoded by explicit offsets,
 //! never by casting memory.
 
+pub mod auxv;
 pub mod errno;
 pub mod fcntl;
 pub mod flock;

@@ -11,6 +11,7 @@ use vm_mem::Mmu;
 use vm_rt::{Executor, Timers, Turn, WaitQueue};
 
 use crate::host::Host;
+use crate::loader::vdso::Vdso;
 use crate::mm::{self, Memory, OomOutcome};
 use crate::syscall::futex::FutexTable;
 use crate::syscall::table::Row;
@@ -20,6 +21,7 @@ use crate::time::GuestClock;
 use crate::tty::console::Consoles;
 use crate::tty::pty::PtyTable;
 use crate::vfs::Vfs;
+use crate::{Errno, Result};
 
 /// Everything the tasks of one machine share.
 pub struct Kernel {
@@ -28,6 +30,7 @@ pub struct Kernel {
     pub host: Host,
     /// Guest memory.
     pub mmu: Rc<RefCell<Mmu>>,
+    vdso: OnceCell<Vdso>,
     /// Who has it: address spaces and page caches.
     pub memory: Rc<Memory>,
     /// What runs guest code.
@@ -116,6 +119,7 @@ impl Kernel {
             host,
             memory: Memory::new(Rc::clone(&mmu)),
             mmu,
+            vdso: OnceCell::new(),
             engine: RefCell::new(engine),
             executor: Executor::new(),
             timers: Timers::new(),
@@ -204,6 +208,7 @@ impl Kernel {
 
     /// Tells everybody who depends on it that the real time was set.
     pub(crate) fn realtime_changed(&self) {
+        self.publish_time();
         self.realtime_moved.wake_all();
     }
 
@@ -237,6 +242,22 @@ impl Kernel {
             if self.clock.host_ns() >= end {
                 return Turn::Again;
             }
+        }
+    }
+
+    /// The vDSO, made when the first program is loaded.
+    pub(crate) fn vdso(&self) -> Result<&Vdso> {
+        if self.vdso.get().is_none() {
+            let _ = self.vdso.set(Vdso::new(&self.memory)?);
+            self.publish_time();
+        }
+        self.vdso.get().ok_or(Errno::ENOMEM)
+    }
+
+    /// Tells the vDSO's clocks when real time was set.
+    pub(crate) fn publish_time(&self) {
+        if let Some(vdso) = self.vdso.get() {
+            vdso.set_realtime_offset(self.clock.realtime_offset_ns());
         }
     }
 

@@ -214,6 +214,13 @@ impl Mm {
         self.read_implies_exec.set(on);
     }
 
+    /// Where a signal handler returns to when it brings no restorer: the vDSO's trampoline for that kind of frame.
+    pub fn sigreturn_address(&self, rt: bool) -> Option<u64> {
+        let vdso = Some(self.layout().vdso).filter(|at| *at != 0)?;
+        let symbols = crate::loader::vdso::symbols();
+        Some(vdso + if rt { symbols.rt_sigreturn } else { symbols.sigreturn })
+    }
+
     /// What /proc/PID/auxv shows.
     pub fn auxv(&self) -> Vec<u8> {
         self.auxv.borrow().clone()

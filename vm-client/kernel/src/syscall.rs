@@ -7,6 +7,7 @@ mod fcntl;
 mod fd;
 pub(crate) mod futex;
 mod identity;
+mod memory;
 mod names;
 mod open;
 pub mod poll;

@@ -131,6 +131,13 @@ impl Mm {
 
     /// mlock(2): nothing is ever swapped out, so it only makes pages present.
     pub async fn mlock(&self, start: u64, len: u64) -> Result<(), Errno> {
+        self.mlock_on_fault(start, len)?;
+        let end = start.saturating_add(len).next_multiple_of(PAGE);
+        self.populate_locked_areas(start & !(PAGE - 1)..end).await
+    }
+
+    /// mlock2(2) with MLOCK_ONFAULT.
+    pub fn mlock_on_fault(&self, start: u64, len: u64) -> Result<(), Errno> {
         let first = start & !(PAGE - 1);
         let range = self.user_range(first, len.saturating_add(start - first), Errno::EINVAL)?;
         let total = {
@@ -146,8 +153,7 @@ impl Mm {
         if total > self.limits().memlock {
             return Err(Errno::ENOMEM);
         }
-        self.set_flags(range.clone(), |area| area.flags.locked = true)?;
-        self.populate_locked_areas(range).await
+        self.set_flags(range, |area| area.flags.locked = true)
     }
 
     /// munlock(2).

@@ -181,19 +181,27 @@ impl Mm {
         Ok(start)
     }
 
-    /// Makes a mapping of a program's file, at an address that depends on the file alone if it is free: then a library is
-    /// at the same place in every process, and its code is translated once.
+    /// Makes a mapping of a program's file, at its own address if that is free.
     fn map_stable(&self, mut request: Request) -> Result<u64, Errno> {
         if let (Placement::Hint(0), Backing::File { file, .. }) = (request.placement, &request.backing) {
-            let slots = (STABLE.end - STABLE.start) / STABLE_STEP;
-            let key = file.object.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ file.object.dev().rotate_left(32);
-            let hash = (key ^ (key >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32;
-            let at = STABLE.start + hash % slots * STABLE_STEP;
-            if at + request.len <= STABLE.end && self.areas.borrow().is_free(at..at + request.len) {
-                request.placement = Placement::Hint(at);
-            }
+            request.placement = Placement::Hint(self.stable_address(file, request.len).unwrap_or(0));
         }
         self.map(request)
+    }
+
+    /// An address that depends on the file alone, if it is free: there a library is at the same place in every process, and
+    /// its code is translated once.
+    pub(crate) fn stable_address(&self, file: &MappedFile, len: u64) -> Option<u64> {
+        let slots = (STABLE.end - STABLE.start) / STABLE_STEP;
+        let key = file.object.ino().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ file.object.dev().rotate_left(32);
+        let hash = (key ^ (key >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32;
+        let at = STABLE.start + hash % slots * STABLE_STEP;
+        (at + len <= STABLE.end && self.areas.borrow().is_free(at..at + len)).then_some(at)
+    }
+
+    /// Any free address for that many bytes.
+    pub(crate) fn free_address(&self, len: u64) -> Result<u64, Errno> {
+        self.place(Placement::Hint(0), len)
     }
 
     /// munmap(2).

@@ -2,14 +2,15 @@
 
 use super::table::{Row, build};
 use super::{
-    attr, directory, fcntl, fd, futex, identity, names, open, poll, prctl, process, random, read_write, resource,
-    schedule, signal, socket, stat, sync, system, thread_area, time, timer, xattr,
+    attr, directory, fcntl, fd, futex, identity, memory, names, open, poll, prctl, process, random, read_write,
+    resource, schedule, signal, socket, stat, sync, system, thread_area, time, timer, xattr,
 };
 
 /// Every topic's rows.
 const TOPICS: &[&[Row]] = &[
     futex::ROWS,
     identity::ROWS,
+    memory::ROWS,
     poll::ROWS,
     prctl::ROWS,
     process::ROWS,
