@@ -128,22 +128,3 @@ fn munlockall(cx: &SyscallCx, _: Args) -> Result<i64> {
     cx.mm().munlockall();
     Ok(0)
 }
-
-impl MappedObject for OpenFile {
-    fn dev(&self) -> u64 {
-        self.inode().metadata().dev
-    }
-
-    fn ino(&self) -> u64 {
-        self.inode().metadata().ino
-    }
-
-    fn path(&self) -> Vec<u8> {
-        let mut top = OpenFile::path(self).clone();
-        while let Some(point) = top.mount.point() {
-            top = point;
-        }
-        top.dentry = Rc::clone(&top.mount.root);
-        OpenFile::path(self).display_proc(&top)
-    }
-}
