@@ -62,6 +62,7 @@ pub(crate) fn restore(
     fpu.status = status & !0x3800;
     fpu.top = ((status >> 11) & 7) as u8;
     fpu.valid = image[4];
+    fpu.summarise();
     fpu.last_opcode = word(6) & 0x7ff;
     fpu.last_ip = u64::from(long(8));
     fpu.last_data = u64::from(long(16));

@@ -107,6 +107,16 @@ impl Fpu {
         !cx.prevented()
     }
 
+    /// The same for the few instructions that leave C1 alone unless there was a stack fault.
+    fn settle_keeping_c1(&mut self, cx: &Context) -> bool {
+        let c1 = self.status & C1;
+        let done = self.settle(cx);
+        if cx.raised & exception::STACK == 0 {
+            self.status = (self.status & !C1) | c1;
+        }
+        done
+    }
+
     /// Makes the error summary fit the exceptions and masks.
     pub(crate) fn summarise(&mut self) {
         if self.status & !self.control & 0x3f != 0 {

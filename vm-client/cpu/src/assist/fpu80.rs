@@ -122,6 +122,8 @@ impl Context {
                 self.raise(UNDERFLOW);
                 r.exponent += BIAS_ADJUST;
                 if r.exponent < MIN_EXPONENT {
+                    self.raise(PRECISION);
+                    self.up = false;
                     return F80::zero(value.negative);
                 }
             } else if r.inexact {
@@ -138,6 +140,8 @@ impl Context {
         if !self.masked(OVERFLOW) {
             let exponent = r.exponent - BIAS_ADJUST;
             if exponent > MAX_EXPONENT {
+                self.raise(PRECISION);
+                self.up = true;
                 return F80::infinity(negative);
             }
             return F80::pack(negative, exponent, r.mantissa);

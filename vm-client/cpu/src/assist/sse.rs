@@ -107,6 +107,11 @@ impl Context {
         if unmasked != 0 { Err(Exception::SimdFloatingPoint) } else { Ok(()) }
     }
 
+    /// Whether something was raised that is not masked.
+    fn trapped(&self) -> bool {
+        self.raised & !self.masks() != 0
+    }
+
     fn invalid(&mut self, kind: Kind) -> u64 {
         self.raise(exception::INVALID);
         kind.indefinite()

@@ -16,12 +16,12 @@ pub(super) use tables::vector_operation;
 pub(super) fn lower(b: &mut Builder, insn: &Instruction) -> Option<()> {
     // SSE instructions have XMM operands or are one of a few that work on control state.
     let has_xmm = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_xmm());
-    if !has_xmm {
-        return control(b, insn);
-    }
     let has_mmx = (0..insn.op_count()).any(|n| insn.op_kind(n) == OpKind::Register && insn.op_register(n).is_mm());
     if has_mmx {
         return conversion::with_mmx(b, insn);
+    }
+    if !has_xmm {
+        return conversion::lower(b, insn).unwrap_or_else(|| control(b, insn));
     }
     if let Some(done) = moves::lower(b, insn) {
         return done;
@@ -70,7 +70,12 @@ fn vector(b: &mut Builder, insn: &Instruction, operation: Vector, bytes: u8) -> 
         return Some(());
     }
     let src = source(b, insn, 1, bytes)?;
-    b.assist(AssistId::Vector, [dst.0, dst.0, src.0, operation as u8], immediate(insn));
+    let mut imm = immediate(insn);
+    if operation == Vector::Insertps && insn.op1_kind() == OpKind::Memory {
+        // Memory has one lane only.
+        imm &= 0x3f;
+    }
+    b.assist(AssistId::Vector, [dst.0, dst.0, src.0, operation as u8], imm);
     Some(())
 }
 

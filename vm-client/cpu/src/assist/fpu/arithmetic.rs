@@ -171,8 +171,9 @@ fn compare_with(fpu: &mut Fpu, mut cx: Context, operand: Option<F80>, noticed: u
             None
         }
     };
+    fpu.set_conditions(compare::condition_codes(ordering));
+    // An unmasked exception only prevents the pops.
     if fpu.settle(&cx) {
-        fpu.set_conditions(compare::condition_codes(ordering));
         for _ in 0..pops {
             fpu.pop();
         }
@@ -193,11 +194,10 @@ pub(super) fn compare_flags(core: &mut Core, what: X87, i: u8) {
             None
         }
     };
-    if core.fpu.settle(&cx) {
-        set_flags(core, ordering);
-        if matches!(what, X87::CompareFlagsPop | X87::UnorderedFlagsPop) {
-            core.fpu.pop();
-        }
+    set_flags(core, ordering);
+    // An unmasked exception only prevents the pop.
+    if core.fpu.settle_keeping_c1(&cx) && matches!(what, X87::CompareFlagsPop | X87::UnorderedFlagsPop) {
+        core.fpu.pop();
     }
 }
 
@@ -258,12 +258,17 @@ fn partial(fpu: &mut Fpu, quotient: Quotient) {
     let mut cx = Context::new(fpu.control);
     let (result, codes) = match (fpu.st(0), fpu.st(1)) {
         (Some(a), Some(b)) => remainder::remainder(&mut cx, a, b, quotient),
-        _ => (underflow(&mut cx), 0),
+        _ => (underflow(&mut cx), None),
     };
-    if fpu.settle(&cx) {
+    let done = fpu.settle(&cx);
+    if done {
         fpu.set_st(0, result);
-        fpu.status = fpu.status & !0x4700 | codes;
     }
+    // Without a quotient C0 and C3 stay as they are.
+    fpu.status = match codes {
+        Some(codes) if done => fpu.status & !0x4700 | codes,
+        _ => fpu.status & !0x0400,
+    };
 }
 
 fn extract(fpu: &mut Fpu) {

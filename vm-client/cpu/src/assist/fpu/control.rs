@@ -43,9 +43,13 @@ pub(super) fn run(core: &mut Core, mmu: &mut Mmu, what: X87, addr: VirtAddr, c: 
         }
         X87::Restore => env::restore(fpu, mmu, addr, Layout::Wide)?,
         X87::Restore16 => env::restore(fpu, mmu, addr, Layout::Narrow)?,
-        X87::Free => fpu.valid &= !(1 << fpu.index(c)),
+        X87::Free => {
+            fpu.valid &= !(1 << fpu.index(c));
+            fpu.status &= !super::C1;
+        }
         X87::FreePop => {
             fpu.valid &= !(1 << fpu.index(c));
+            fpu.status &= !super::C1;
             fpu.pop();
         }
         X87::IncrementTop => {
@@ -56,7 +60,10 @@ pub(super) fn run(core: &mut Core, mmu: &mut Mmu, what: X87, addr: VirtAddr, c: 
             fpu.top = fpu.top.wrapping_sub(1) & 7;
             fpu.status &= !super::C1;
         }
-        X87::Emms => fpu.valid = 0,
+        X87::Emms => {
+            fpu.valid = 0;
+            fpu.top = 0;
+        }
         // Waiting was all.
         _ => {}
     }

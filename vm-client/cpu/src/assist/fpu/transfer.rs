@@ -3,7 +3,7 @@
 use vm_mem::{Mmu, VirtAddr};
 
 use super::{X87, overflow, underflow};
-use crate::assist::fpu80::{Context, INDEFINITE, arith, convert};
+use crate::assist::fpu80::{Context, INDEFINITE, arith, convert, exception};
 use crate::assist::soft::Rounding;
 use crate::core::Trap;
 use crate::{F80, Fpu};
@@ -58,7 +58,8 @@ fn push(fpu: &mut Fpu, mut cx: Context, value: F80) {
         cx.raised = 0;
         overflow(&mut cx)
     };
-    if fpu.settle(&cx) {
+    // A denormal is loaded even when that exception is not masked.
+    if fpu.settle(&cx) || cx.raised == exception::DENORMAL {
         fpu.push(value);
     }
 }
@@ -130,10 +131,9 @@ pub(super) fn store(fpu: &mut Fpu, mmu: &mut Mmu, what: X87, addr: VirtAddr, pop
         cx.raised = 0;
         underflow(&mut cx);
     }
-    use crate::assist::fpu80::exception::{OVERFLOW, UNDERFLOW};
     // Unmasked overflow and underflow also leave memory and the stack alone.
     let narrows = matches!(what, X87::StoreF32 | X87::StoreF64);
-    let stays = cx.prevented() || narrows && cx.raised & !cx.masks & (OVERFLOW | UNDERFLOW) != 0;
+    let stays = cx.prevented() || narrows && cx.raised & !cx.masks & (exception::OVERFLOW | exception::UNDERFLOW) != 0;
     if stays {
         mmu.check_store(addr, len)?;
         fpu.settle(&cx);
@@ -190,7 +190,7 @@ pub(super) fn conditional_move(fpu: &mut Fpu, i: u8, holds: bool) {
         }
         _ => underflow(&mut cx),
     };
-    if fpu.settle(&cx) {
+    if fpu.settle_keeping_c1(&cx) {
         fpu.set_st(0, value);
     }
 }

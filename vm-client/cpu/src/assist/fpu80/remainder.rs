@@ -13,30 +13,30 @@ pub(crate) enum Quotient {
     Nearest,
 }
 
-/// A remainder and the condition codes C0, C1, C2, C3 in place in the status word.
-pub(crate) fn remainder(cx: &mut Context, a: F80, b: F80, kind: Quotient) -> (F80, u16) {
+/// A remainder and, if there is a quotient, the condition codes C0, C1, C2, C3 in place in the status word.
+pub(crate) fn remainder(cx: &mut Context, a: F80, b: F80, kind: Quotient) -> (F80, Option<u16>) {
     if let Some(nan) = cx.nan_pair(a, b) {
-        return (nan, 0);
+        return (nan, None);
     }
     match (a.class(), b.class()) {
-        (Class::Infinity, _) | (_, Class::Zero) => return (cx.invalid(), 0),
-        _ if cx.denormals(&[a, b]) => return (a, 0),
-        (Class::Zero, _) => return (a, 0),
+        (Class::Infinity, _) | (_, Class::Zero) => return (cx.invalid(), None),
+        _ if cx.denormals(&[a, b]) => return (a, Some(0)),
+        (Class::Zero, _) => return (a, Some(0)),
         // A denormal dividend is still a result that underflow is asked about.
-        (_, Class::Infinity) => return (cx.finish_to(a.number().exact(), 64), 0),
+        (_, Class::Infinity) => return (cx.finish_to(a.number().exact(), 64), Some(0)),
         _ => {}
     }
     let (x, y) = (a.number(), b.number());
     let difference = x.exponent - y.exponent;
     if difference < -1 || difference == -1 && kind == Quotient::Truncated {
-        return (cx.finish_to(x.exact(), 64), 0);
+        return (cx.finish_to(x.exact(), 64), Some(0));
     }
     if difference >= 64 {
         // Partial: take a multiple of 32 bits short of the whole.
         let bits = difference as u32 & 31 | 32;
         let (_, rest) = divide(x.mantissa, y.mantissa, bits);
         let value = rest_value(x.negative, rest, x.exponent - bits as i32);
-        return (value.map_or(F80::zero(a.is_negative()), |v| cx.finish_to(v, 64)), 0x0400);
+        return (value.map_or(F80::zero(a.is_negative()), |v| cx.finish_to(v, 64)), Some(0x0400));
     }
     // In units of y's last place; a dividend half as large has one bit more below.
     let (mut quotient, mut rest, unit) = match difference {
@@ -58,7 +58,7 @@ pub(crate) fn remainder(cx: &mut Context, a: F80, b: F80, kind: Quotient) -> (F8
     }
     let codes = (quotient as u16 & 1) << 9 | (quotient as u16 & 2) << 13 | (quotient as u16 & 4) << 6;
     let value = rest_value(negative, rest, unit);
-    (value.map_or(F80::zero(a.is_negative()), |v| cx.finish_to(v, 64)), codes)
+    (value.map_or(F80::zero(a.is_negative()), |v| cx.finish_to(v, 64)), Some(codes))
 }
 
 /// `(x << bits) / y` with its rest, for up to 63 bits.

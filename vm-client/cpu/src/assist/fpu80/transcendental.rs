@@ -42,6 +42,7 @@ pub(crate) fn two_to_x_minus_one(cx: &mut Context, x: F80) -> F80 {
             let one = F80::one(false);
             return if x.is_negative() { F80 { sign_exponent: 0xbffe, ..one } } else { one };
         }
+        cx.raise(PRECISION);
         return x;
     }
     let magnitude = Exact { negative: false, ..number.exact() };
@@ -120,6 +121,7 @@ pub(crate) fn y_log2_x_plus_one(cx: &mut Context, x: F80, y: F80) -> F80 {
     let number = x.number();
     if x.is_negative() && number.exponent >= 0 {
         // Not a number's logarithm: undefined.
+        cx.raise(PRECISION);
         return x;
     }
     let exact = number.exact();

@@ -243,9 +243,16 @@ fn dot_product(cx: &mut Context, kind: Kind, a: u128, b: u128, imm: u8, lanes: u
             products[i as usize] = float::binary(cx, kind, Operation::Mul, lane(a, kind, i), lane(b, kind, i));
         }
     }
+    // Each step traps before the next one raises anything.
+    if cx.trapped() {
+        return a;
+    }
     let mut sum = float::binary(cx, kind, Operation::Add, products[0], products[1]);
     if kind == Kind::Single {
         let high = float::binary(cx, kind, Operation::Add, products[2], products[3]);
+        if cx.trapped() {
+            return a;
+        }
         sum = float::binary(cx, kind, Operation::Add, sum, high);
     }
     each(kind, |_, i| if imm >> i & 1 != 0 { sum } else { 0 }, cx, lanes)

@@ -180,8 +180,9 @@ pub(in crate::assist) fn masked_store(core: &mut Core, mmu: &mut Mmu, op: Op) ->
     let (value, selector) = (core.v(op.b).to_le_bytes(), vector::byte_mask(core.v(op.c)));
     let at = |i: u32| VirtAddr(core.get(op.a).wrapping_add(u64::from(i)) & core.address_mask);
     let chosen = || (0..(op.imm as u32).min(16)).filter(|i| selector >> i & 1 != 0);
-    for i in chosen() {
-        mmu.check_store(at(i), 1)?;
+    // Processors here ask for all the bytes, chosen or not, as soon as one is.
+    if chosen().next().is_some() {
+        mmu.check_store(at(0), (op.imm as usize).min(16))?;
     }
     for i in chosen() {
         mmu.store(at(i), value[i as usize])?;

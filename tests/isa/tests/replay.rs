@@ -1,0 +1,30 @@
+//! Replays every group of recorded instruction vectors on the interpreter.
+
+use isa_tests::{replay, table};
+use vm_cpu::Interpreter;
+
+fn check(name: &str) {
+    let group = table::load(name).unwrap();
+    let report = replay::replay(&group, &mut Interpreter::new()).unwrap();
+    println!("{name}: {} cases, {} of them known to differ", report.cases, report.known);
+    assert_eq!(report.failed, 0, "{name}: {} of {} cases differ\n{}", report.failed, report.cases, report.text);
+    assert!(report.cases >= 5 * group.forms.len() / 3, "{name}: too few cases");
+}
+
+macro_rules! groups {
+    ($($name:ident)*) => {
+        const GROUPS: &[&str] = &[$(stringify!($name)),*];
+        $(#[test] fn $name() { check(stringify!($name)); })*
+    };
+}
+
+groups! {
+    alu bcd bits cross crossfp flow mmx move_ muldiv segment shift smc ssecvt ssefloat sseint stack string x87arith x87compare x87env
+    x87move x87trans
+}
+
+#[test]
+fn every_table_is_tested() {
+    let names: Vec<String> = table::load_all().unwrap().into_iter().map(|group| group.name).collect();
+    assert_eq!(names, GROUPS);
+}
