@@ -4,8 +4,8 @@ use isa_tests::{replay, table};
 use vm_cpu::Interpreter;
 
 fn check(name: &str) {
-    let group = table::load(name).unwrap();
-    let report = replay::replay(&group, &mut Interpreter::new()).unwrap();
+    let group = table::load(name).expect("the table parses");
+    let report = replay::replay(&group, &mut Interpreter::new()).expect("vectors fit the table");
     println!("{name}: {} cases, {} of them known to differ", report.cases, report.known);
     assert_eq!(report.failed, 0, "{name}: {} of {} cases differ\n{}", report.failed, report.cases, report.text);
     assert!(report.cases >= 5 * group.forms.len() / 3, "{name}: too few cases");
@@ -25,6 +25,6 @@ groups! {
 
 #[test]
 fn every_table_is_tested() {
-    let names: Vec<String> = table::load_all().unwrap().into_iter().map(|group| group.name).collect();
+    let names: Vec<String> = table::load_all().expect("the tables parse").into_iter().map(|group| group.name).collect();
     assert_eq!(names, GROUPS);
 }

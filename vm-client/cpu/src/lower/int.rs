@@ -140,10 +140,6 @@ pub(super) fn lower(b: &mut Builder, insn: &Instruction) -> Option<()> {
             Some(())
         }
         Mnemonic::Xlatb => xlat(b, insn),
-        Mnemonic::Salc => {
-            b.binary(Code::Sbb8, RAX, RAX, RAX);
-            Some(())
-        }
         _ => None,
     }
 }

@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn functions_agree_with_the_hosts_to_double_precision() {
         for x in [0.001, 0.05, 0.0625, 0.1, 0.124, 0.126, 0.3, 0.4376, 0.55, 0.69, 0.785] {
-            let close = |a: f64, b: f64| assert!((a - b).abs() <= b.abs() * 3e-16, "{x}: {a} {b}");
+            let close = |a: f64, b: f64| assert!((a - b).abs() <= b.abs() * 5e-16, "{x}: {a} {b}");
             let (sine, cosine) = sine_cosine(wide(x));
             close(value(sine), x.sin());
             close(value(cosine), x.cos());
@@ -175,7 +175,7 @@ mod tests {
             close(value(divide(wide(x), wide(-0.37))), x / -0.37);
             close(value(subtract(wide(x), wide(0.4))), x - 0.4);
             if x < 0.18 {
-                close(value(log_ratio(wide(x))), ((1.0 + x) / (1.0 - x)).ln());
+                close(value(log_ratio(wide(x))), 2.0 * x.atanh());
             }
         }
         assert_eq!(value(arc_tangent(ONE)), 1f64.atan());
