@@ -3,8 +3,10 @@
 mod cpuinfo;
 pub mod dev;
 pub mod devpts;
+pub mod eventfd;
 pub mod ext2;
 pub(crate) mod generated;
+pub mod inotify;
 pub mod memfd;
 pub mod pipe;
 pub mod proc;

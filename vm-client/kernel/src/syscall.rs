@@ -3,11 +3,13 @@
 mod attr;
 mod cx;
 mod directory;
+mod event_files;
 mod fcntl;
 mod fd;
 pub(crate) mod futex;
 mod identity;
 mod memory;
+mod mount;
 mod names;
 mod open;
 pub mod poll;
@@ -27,6 +29,7 @@ pub mod table_i386;
 pub(crate) mod thread_area;
 mod time;
 mod timer;
+mod transfer;
 mod user_buffer;
 mod xattr;
 

@@ -43,8 +43,8 @@ use linux_abi::stat;
 use linux_abi::time::Timespec;
 use vm_rt::Mutex;
 
-use crate::SyscallCx;
 use crate::task::Credentials;
+use crate::{Result, SyscallCx};
 
 /// What all tasks of a machine share about files.
 pub struct Vfs {
@@ -129,6 +129,20 @@ impl Vfs {
         let mount = self.mounts.detached(Dentry::root(fs, root), "tmpfs", 0);
         *self.memory_mount.borrow_mut() = Some(Rc::clone(&mount));
         mount
+    }
+
+    /// Waits until everything written to any file system is durable; all are tried, the first error is reported.
+    pub async fn sync_all(&self) -> Result<()> {
+        let mut result = Ok(());
+        let mut done: Vec<Rc<dyn FileSystem>> = Vec::new();
+        for mount in self.mounts.list() {
+            if done.iter().any(|fs| Rc::ptr_eq(fs, mount.fs())) {
+                continue;
+            }
+            result = result.and(mount.fs().sync().await);
+            done.push(Rc::clone(mount.fs()));
+        }
+        result
     }
 
     /// How many files are open.

@@ -2,8 +2,8 @@
 
 use super::table::{Row, build};
 use super::{
-    attr, directory, fcntl, fd, futex, identity, memory, names, open, poll, prctl, process, random, read_write,
-    resource, schedule, signal, socket, stat, sync, system, thread_area, time, timer, xattr,
+    attr, directory, event_files, fcntl, fd, futex, identity, memory, mount, names, open, poll, prctl, process, random,
+    read_write, resource, schedule, signal, socket, stat, sync, system, thread_area, time, timer, transfer, xattr,
 };
 
 /// Every topic's rows.
@@ -23,10 +23,13 @@ const TOPICS: &[&[Row]] = &[
     thread_area::ROWS,
     time::ROWS,
     timer::ROWS,
+    transfer::ROWS,
     attr::ROWS,
     directory::ROWS,
+    event_files::ROWS,
     fcntl::ROWS,
     fd::ROWS,
+    mount::ROWS,
     names::ROWS,
     open::ROWS,
     read_write::ROWS,
