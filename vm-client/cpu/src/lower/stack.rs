@@ -185,6 +185,11 @@ fn enter(b: &mut Builder, insn: &Instruction) -> Option<()> {
         let all = at_stack(b, RSP, -pushes * bytes);
         b.check_store((pushes * bytes) as u8, all);
     }
+    if room > 0 {
+        // The new top of the stack must be writable, though nothing is written there.
+        let top = at_stack(b, RSP, -pushes * bytes - room);
+        b.check_store(s.bytes(), top);
+    }
     let a = at_stack(b, RSP, -bytes);
     b.store(s, a, RBP);
     let frame = b.temp();
