@@ -62,7 +62,11 @@ fn main() {
     }
     for program in &PROGRAMS {
         let (instructions, seconds) = measure(program);
-        println!("{:8} {instructions:>10} {seconds:.3} s {:.0} MIPS", program.name, instructions as f64 / seconds / 1e6);
+        println!(
+            "{:8} {instructions:>10} {seconds:.3} s {:.0} MIPS",
+            program.name,
+            instructions as f64 / seconds / 1e6
+        );
     }
 }
 

@@ -162,7 +162,7 @@ impl Interpreter {
                 Stop::Next { from } => {
                     if let Some(first) = tail {
                         // Only the instructions up to this one were run, not the whole block.
-                        let (index, ..) = self.cache.insn_at(at.0, first);
+                        let (index, ..) = self.cache.insn_at(at.0, first - 1);
                         self.core.fuel += i64::from(self.cache.blocks[at.0 as usize].insns) - (index as i64 + 1);
                         return Ok(None);
                     }

@@ -9,6 +9,8 @@ mod builder;
 mod op;
 mod optimise;
 mod print;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub(crate) use block::insn_of;

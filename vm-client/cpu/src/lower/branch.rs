@@ -69,10 +69,13 @@ fn indirect_target(b: &mut Builder, insn: &Instruction) -> Option<Slot> {
     let s = size(insn, 0)?;
     let p = place(b, insn, 0)?;
     let t = read(b, p, s);
-    // The register may be the stack pointer, which a call moves, or have more bits than the jump uses.
     if s == Size::B16 {
         return Some(b.unary_temp(Code::Zx16, t));
     }
+    if t != RSP {
+        return Some(t);
+    }
+    // A call moves the stack pointer before it jumps.
     let copy = b.temp();
     b.mov(s, copy, t);
     Some(copy)
