@@ -15,7 +15,7 @@ pub mod ir;
 mod lower;
 mod state;
 
-pub use cpuid::{FEATURES_ECX, FEATURES_EDX};
+pub use cpuid::{FEATURES_ECX, FEATURES_EDX, query as query_cpuid};
 pub use engine::{DebugCause, Engine, Exception, Exit, Gate};
 pub use fxsave::ReservedMxcsr;
 pub use interp::Interpreter;
