@@ -242,8 +242,9 @@ async fn map_segments(mm: &Mm, header: &Header, file: &Rc<MappedFile>, base: u64
         }
         if segment.mem_size > segment.file_size {
             if segment.file_size > 0 && prot.write {
-                // What follows the segment in the file must not show in its zero part.
-                let zeros = vec![0; (file_pages_end.min(end) - file_end) as usize];
+                // What follows the segment in the file must not show, to the end of the page: the dynamic linker takes
+                // its first memory from there.
+                let zeros = vec![0; (file_pages_end - file_end) as usize];
                 mm.write(VirtAddr(file_end), &zeros).await?;
             }
             let zero_end = end.next_multiple_of(PAGE);

@@ -24,6 +24,7 @@ pub use group::{Rusage, ThreadGroup};
 
 pub use rlimit::{RLIM_INFINITY, Resource, Rlimit, Rlimits};
 pub use session::Session;
+pub use spawn::{NewSession, StartProgram};
 pub use status::WaitStatus;
 pub use table::ProcessTable;
 
