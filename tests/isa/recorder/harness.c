@@ -159,25 +159,12 @@ static void descriptor(int entry, uint32_t base) {
     }
 }
 
-int main(void) {
-    map(CODE_PAGES, 0x2000, PROT_READ | PROT_WRITE | PROT_EXEC);
-    map(0x20000000, 0x2000, PROT_READ | PROT_WRITE);
-    map(0x20010000, 0x2000, PROT_READ | PROT_WRITE);
-    for (uint32_t a = 0x20011000; a < 0x20012000; a++) *(uint8_t *)a = (a * 0x9E3779B1u) >> 24;
-    mprotect((void *)0x20011000, 0x1000, PROT_READ);
-    map(0x20020000, 0x1000, PROT_READ | PROT_WRITE);
-    map(0x20030000, 0x1000, PROT_READ | PROT_WRITE);
-    descriptor(13, 0x20000000);
-    descriptor(14, 0x20000100);
-    asm volatile("mov %%gs, %0" : "=r"(home_gs));
-    asm volatile("mov %%ds, %0" : "=r"(home_seg));
+static char signal_stack[65536], own_stack[65536];
+static uint32_t stack_from, stack_to;
 
-    stack_t ss = {.ss_sp = malloc(65536), .ss_size = 65536};
-    sigaltstack(&ss, 0);
-    struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
-    int sigs[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
-    for (int i = 0; i < 5; i++) sigaction(sigs[i], &sa, 0);
-
+static void serve(void) __attribute__((used, noreturn));
+static void serve(void) {
+    munmap((void *)stack_from, stack_to - stack_from);
     memset((void *)CODE_PAGES, 0xcc, 0x2000);
     while (read_all(&in, sizeof in)) {
         uint32_t base = in.m.window_base;
@@ -202,5 +189,38 @@ int main(void) {
         memset((void *)CODE_PAGES, 0xcc, 0x2000);
         write_all(&out, sizeof out);
     }
+    _exit(0);
+}
+
+/* Random pointers of the cases like to hit the top of the address space, so nothing may be there: moves off the stack. */
+static void leave_stack(void) {
+    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[512];
+    while (maps && fgets(line, sizeof line, maps))
+        if (strstr(line, "[stack]")) sscanf(line, "%x-%x", &stack_from, &stack_to);
+    if (maps) fclose(maps);
+    asm volatile("mov %0, %%esp; xor %%ebp, %%ebp; call serve" ::"r"(own_stack + sizeof own_stack - 64));
+}
+
+int main(void) {
+    map(CODE_PAGES, 0x2000, PROT_READ | PROT_WRITE | PROT_EXEC);
+    map(0x20000000, 0x2000, PROT_READ | PROT_WRITE);
+    map(0x20010000, 0x2000, PROT_READ | PROT_WRITE);
+    for (uint32_t a = 0x20011000; a < 0x20012000; a++) *(uint8_t *)a = (a * 0x9E3779B1u) >> 24;
+    mprotect((void *)0x20011000, 0x1000, PROT_READ);
+    map(0x20020000, 0x1000, PROT_READ | PROT_WRITE);
+    map(0x20030000, 0x1000, PROT_READ | PROT_WRITE);
+    descriptor(13, 0x20000000);
+    descriptor(14, 0x20000100);
+    asm volatile("mov %%gs, %0" : "=r"(home_gs));
+    asm volatile("mov %%ds, %0" : "=r"(home_seg));
+
+    stack_t ss = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
+    sigaltstack(&ss, 0);
+    struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    int sigs[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    for (int i = 0; i < 5; i++) sigaction(sigs[i], &sa, 0);
+
+    leave_stack();
     return 0;
 }

@@ -23,6 +23,8 @@ pub struct Report {
     pub failed: usize,
     /// Cases that differ in forms whose deviation is known.
     pub known: usize,
+    /// Cases that agree only within the tolerance of their form.
+    pub close: usize,
     /// A few lines for some of the failures, and a count for each form that failed.
     pub text: String,
 }
@@ -46,6 +48,9 @@ pub fn replay(group: &Group, engine: &mut dyn Engine) -> Result<Report> {
             let (mut actual, exit) = board.run(engine, &before)?;
             forgive(form, &expected, &mut actual);
             report.cases += 1;
+            if form.option("ulp").is_some() && expected.st != actual.st {
+                report.close += 1;
+            }
             if let Some(difference) = compare(form, &before, &expected, &actual) {
                 failed += 1;
                 if form.option("known").is_none() && failed <= 2 && report.text.len() < 40_000 {

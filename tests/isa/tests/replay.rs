@@ -6,7 +6,8 @@ use vm_cpu::Interpreter;
 fn check(name: &str) {
     let group = table::load(name).expect("the table parses");
     let report = replay::replay(&group, &mut Interpreter::new()).expect("vectors fit the table");
-    println!("{name}: {} cases, {} of them known to differ", report.cases, report.known);
+    let (cases, close, known) = (report.cases, report.close, report.known);
+    println!("{name}: {cases} cases, {close} of them equal within their tolerance only, {known} known to differ");
     assert_eq!(report.failed, 0, "{name}: {} of {} cases differ\n{}", report.failed, report.cases, report.text);
     assert!(group.forms.iter().all(|form| form.cases() >= 5), "{name}: a form has too few cases");
 }
