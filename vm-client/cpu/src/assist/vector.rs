@@ -401,5 +401,8 @@ pub(crate) fn compute_64(op: Vector, a: u64, b: u64, imm: u8) -> u64 {
 
 /// The top bits of the bytes.
 pub(crate) fn byte_mask(v: u128) -> u32 {
-    bytes(v).iter().enumerate().fold(0, |mask, (i, x)| mask | u32::from(x >> 7) << i)
+    // The product brings the eight bits of a half together in its top byte.
+    let half = |x: u64| (((x >> 7) & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32;
+    let [low, high] = quads(v);
+    half(low) | half(high) << 8
 }
