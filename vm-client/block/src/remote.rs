@@ -67,11 +67,13 @@ impl<N> Clone for RemoteHost<N> {
 pub struct OpenOptions {
     /// How long opening may wait for a network that does not answer; `None` waits for ever.
     pub patience: Option<Duration>,
+    /// Whether a WebSocket may be used; HTTP does, too.
+    pub sockets: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { patience: Some(Duration::from_secs(20)) }
+        Self { patience: Some(Duration::from_secs(20)), sockets: true }
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn find<N: Network>(
     let bad = |reason: String| OpenError::Bad { image: text.clone(), reason };
     let base = format!("{}/", image.store.to_string().trim_end_matches('/'));
     let mut bases = vec![base];
-    let mut sockets = host.network.has_sockets() && matches!(image.store, Store::Url(_));
+    let mut sockets = options.sockets && host.network.has_sockets() && matches!(image.store, Store::Url(_));
     let mut bytes = 0;
     let hash = match &image.version {
         Version::Manifest(hash) => *hash,

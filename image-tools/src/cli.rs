@@ -1,0 +1,177 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use block_proto::ImageRef;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use image_tools::Source;
+
+use crate::size;
+
+/// Make, check and export the disk images that Skiff streams.
+///
+/// An image is a disk with an ext2 file system, cut into chunks of 128 KiB. Each chunk is stored once, compressed, under the
+/// hash of its content; a manifest lists them; a tag such as `latest` points at a manifest. A store is a plain directory
+/// with all of these: serve it with block-server, or put it on any static web host.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "NAMING AN IMAGE\n  \
+    STORE_OR_URL/name            the tag `latest`\n  \
+    STORE_OR_URL/name@v2         another tag\n  \
+    STORE_OR_URL/name@b3:HASH    exactly this version, for ever\n\n\
+    EXIT CODES\n  \
+    0  done\n  1  it could not be done\n  2  the command line was wrong\n  3  the image is damaged"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Show no progress bars.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make an image from files and write it into a store.
+    #[command(after_help = "EXAMPLES\n  \
+        image-tools build -o store --name web --from dir:./rootfs\n  \
+        docker export $(docker create debian) | image-tools build -o store --name debian --from tar:-\n  \
+        docker save myapp | image-tools build -o store --name myapp --from docker-archive:-\n  \
+        mmdebstrap --architectures=i386 bookworm root.tar && image-tools build -o store --name debian --from tar:root.tar\n  \
+        image-tools build -o store --name app --tag v2 --tag latest --size 4G --from oci:./layout\n\n\
+        Neither root nor a loop mount is needed. Owners, modes, times, links, devices and attributes are kept; a container\n\
+        image's Env, Entrypoint, Cmd, User and WorkingDir go into the manifest. The same inputs give the same bytes.")]
+    Build(Build),
+    /// Cut a disk that is ext2 already into chunks.
+    #[command(after_help = "The same as `build --from ext2:DISK`. The disk is stored as it is.")]
+    Chunk(Chunk),
+    /// Print everything an image says about itself, as JSON.
+    Inspect(Inspect),
+    /// Check an image: every hash, then the file system.
+    #[command(after_help = "Ends with exit code 3 if anything is wrong, and names each chunk or file.")]
+    Verify(Inspect),
+    /// Write an image's disk to a file.
+    #[command(after_help = "EXAMPLES\n  \
+        image-tools export store/debian debian.ext2\n  \
+        image-tools export --layout github store/debian site/debian.ext2\n\n\
+        The file is sparse. The layout `github` is what WebVM reads: debian.ext2.meta with the size, and\n\
+        debian.ext2.c000000.txt and so on, one file a chunk.")]
+    Export(Export),
+    /// Ask a server for an image and check a sample of it end to end.
+    #[command(after_help = "EXAMPLES\n  \
+        image-tools serve-check http://127.0.0.1:8080/debian\n  \
+        image-tools serve-check --sample 1000 https://disks.example.org/debian@v2\n\n\
+        The sample is fetched twice: over WebSocket if the server has it, and over HTTP alone.")]
+    ServeCheck(ServeCheck),
+}
+
+#[derive(Args)]
+pub(crate) struct Build {
+    /// The store to write into; made if it is not there.
+    #[arg(short = 'o', long = "store", value_name = "STORE")]
+    pub(crate) store: PathBuf,
+    /// The image's name: lower-case letters, digits, `.`, `_` and `-`.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// What to make it from: dir:DIRECTORY, tar:FILE, oci:LAYOUT, docker-archive:FILE or ext2:FILE. Archives may be
+    /// compressed (gzip, xz, zstd, bzip2); `-` is standard input.
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) from: Source,
+    /// Size of the disk, such as 4G [default: the content and 8 GiB of free space; zeros cost nothing].
+    #[arg(long, value_parser = size::parse, conflicts_with = "free")]
+    pub(crate) size: Option<u64>,
+    /// Free space on the disk, instead of a size.
+    #[arg(long, value_parser = size::parse)]
+    pub(crate) free: Option<u64>,
+    /// A file that lists, one a line, the paths a boot reads, in order; they are put next to each other.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) first: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args)]
+pub(crate) struct Chunk {
+    /// The store to write into; made if it is not there.
+    #[arg(short = 'o', long = "store", value_name = "STORE")]
+    pub(crate) store: PathBuf,
+    /// The image's name.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// The disk.
+    pub(crate) disk: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args)]
+pub(crate) struct Output {
+    /// A tag to point at the image; may be given several times.
+    #[arg(long = "tag", value_name = "TAG", default_value = "latest")]
+    pub(crate) tags: Vec<String>,
+    /// zstd level: 3 is fast, 19 saves another eighth and takes a hundred times as long.
+    #[arg(long, value_name = "N", default_value_t = block_proto::envelope::DEFAULT_LEVEL,
+          value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub(crate) level: i32,
+    /// Date of the image in seconds since 1970 [default: the newest file's].
+    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH")]
+    pub(crate) created: Option<u64>,
+}
+
+#[derive(Args)]
+pub(crate) struct Network {
+    /// Seconds without an answer after which to give up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u64,
+}
+
+impl Network {
+    pub(crate) fn patience(&self) -> image_tools::Patience {
+        image_tools::Patience(Duration::from_secs(self.timeout))
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// The image, in a directory or on a server.
+    #[arg(value_name = "STORE_OR_URL/NAME[@TAG|@b3:HASH]")]
+    pub(crate) image: ImageRef,
+    #[command(flatten)]
+    pub(crate) network: Network,
+}
+
+#[derive(Args)]
+pub(crate) struct Export {
+    /// The image, in a directory or on a server.
+    #[arg(value_name = "STORE_OR_URL/NAME[@TAG|@b3:HASH]")]
+    pub(crate) image: ImageRef,
+    /// The file to make; it must not be there yet.
+    pub(crate) to: PathBuf,
+    /// One file, or the many of WebVM's layout for static hosts.
+    #[arg(long, value_enum, default_value_t = Layout::File)]
+    pub(crate) layout: Layout,
+    #[command(flatten)]
+    pub(crate) network: Network,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Layout {
+    /// One sparse ext2 file.
+    File,
+    /// FILE.meta and FILE.cNNNNNN.txt.
+    Github,
+}
+
+#[derive(Args)]
+pub(crate) struct ServeCheck {
+    /// The image on a server.
+    #[arg(value_name = "URL/NAME[@TAG|@b3:HASH]")]
+    pub(crate) image: ImageRef,
+    /// Chunks to fetch each way.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) sample: usize,
+    #[command(flatten)]
+    pub(crate) network: Network,
+}
