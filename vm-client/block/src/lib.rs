@@ -5,7 +5,8 @@
 
 mod chunk_cache;
 mod device;
-#[cfg(feature = "native")]
+mod faulty;
+#[cfg(feature = "file")]
 mod file;
 mod overlay;
 mod overlay_store;
@@ -16,7 +17,8 @@ mod transport;
 
 pub use chunk_cache::{ChunkCache, ChunkCacheStatus, DEFAULT_CACHE_BYTES};
 pub use device::{BlockDevice, BlockError, OpGuard};
-#[cfg(feature = "native")]
+pub use faulty::Faulty;
+#[cfg(feature = "file")]
 pub use file::FileDevice;
 pub use overlay::{Overlay, OverlayOptions, OverlayState, OverlayStatus};
 pub use overlay_store::{Batch, Durability, MemoryStore, OverlayStore, PageKey, Shelf};

@@ -23,6 +23,7 @@
 mod alloc;
 mod attr;
 mod bitmap;
+pub mod check;
 mod dir;
 mod error;
 pub mod format;

@@ -1,6 +1,8 @@
 //! The crate against e2fsprogs: images made by `mke2fs`, our changes judged by `e2fsck` and read back by `debugfs`.
 
 mod changing;
+mod checking;
+mod crashing;
 mod formatting;
 mod host;
 mod model;
