@@ -61,7 +61,7 @@ impl Flags {
     }
 
     /// The flags register in architectural layout.
-    pub fn to_eflags(&self) -> u32 {
+    pub fn to_eflags(self) -> u32 {
         let put = |set: bool, bit: u32| if set { bit } else { 0 };
         self.rest
             | put(self.cf(), bit::CF)
@@ -435,7 +435,7 @@ mod tests {
                 let r = f.sub::<u8>(u64::from(a), u64::from(b), 0) as u8;
                 assert_eq!((r, f.cf()), a.overflowing_sub(b));
                 assert_eq!(f.of(), (a as i8).checked_sub(b as i8).is_none());
-                assert_eq!((f.pf(), f.af()), (r.count_ones() % 2 == 0, (a & 15) < (b & 15)));
+                assert_eq!((f.pf(), f.af()), (r.count_ones().is_multiple_of(2), (a & 15) < (b & 15)));
                 assert_eq!(f.less(), (a as i8) < (b as i8));
             }
         }

@@ -5,6 +5,7 @@
 
 mod cache;
 mod exec;
+mod fuse;
 #[cfg(test)]
 mod tests;
 
@@ -108,11 +109,13 @@ impl Interpreter {
                 mmu.clear_code(frame);
             }
         }
-        self.take_code_writes(mmu);
         let mut link = None;
         loop {
             if self.core.fuel <= 0 {
                 return Exit::OutOfFuel;
+            }
+            if mmu.has_code_writes() {
+                self.take_code_writes(mmu);
             }
             let flavour = Flavour::of(&self.core);
             let stamp = match flavour.stepping {
@@ -309,7 +312,8 @@ impl Interpreter {
         };
         let address = VirtAddr(key.start);
         let page = mmu.frame(key.frame);
-        if let Ok(block) = decode::block(key.start, &page[address.offset()..], context, &mut self.unknown) {
+        if let Ok(mut block) = decode::block(key.start, &page[address.offset()..], context, &mut self.unknown) {
+            fuse::fuse(&mut block);
             return Ok(self.cache.insert(key, None, &block));
         }
         // The first instruction goes over the end of the page.

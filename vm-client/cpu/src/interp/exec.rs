@@ -7,7 +7,7 @@ use crate::assist;
 use crate::core::{Core, Trap};
 use crate::flags::{self, Int};
 use crate::ir::{Code, Op};
-use crate::{Exception, Mode};
+use crate::{Exception, reg};
 
 /// Why the loop ended.
 pub(super) enum Stop {
@@ -20,6 +20,8 @@ pub(super) enum Stop {
     /// An exit operation.
     Exit { block: BlockId, op: usize },
 }
+
+const RSP: u8 = reg::RSP as u8;
 
 /// The side of a block's links for going on behind it.
 const BEHIND: usize = 0;
@@ -97,6 +99,44 @@ pub(super) fn run(
     }
     macro_rules! branch {
         ($op:expr, $taken:expr) => {{ if $taken { follow!(TARGET, $op.imm as u64) } else { follow!(BEHIND, block.end) } }};
+    }
+    // Finishes a block and goes on at an address only known now.
+    macro_rules! jump_to {
+        ($target:expr) => {{
+            let target = $target;
+            core.fuel -= i64::from(block.insns);
+            core.rip = target;
+            match cache.quick(target, stamp) {
+                Some(next) if core.fuel > 0 => {
+                    id = next;
+                    block = &cache.blocks[id as usize];
+                    at = block.first as usize;
+                    continue;
+                }
+                _ => return Stop::Next { from: None },
+            }
+        }};
+    }
+    // A fused comparison and branch: the constant is the low half of the immediate, the target the high one.
+    macro_rules! compare_branch {
+        ($op:expr, $holds:expr) => {{
+            let (a, b) = (core.get($op.a) as u32, (core.get($op.b) as u32).wrapping_add($op.imm as u32));
+            core.flags.sub::<u32>(u64::from(a), u64::from(b), 0);
+            let holds: fn(u32, u32) -> bool = $holds;
+            if holds(a, b) {
+                follow!(TARGET, $op.store_value() as u64 & 0xffff_ffff)
+            } else {
+                follow!(BEHIND, block.end)
+            }
+        }};
+    }
+    macro_rules! test_branch {
+        ($op:expr, $holds:expr) => {{
+            let r = core.get($op.a) as u32 & (core.get($op.b) as u32).wrapping_add($op.imm as u32);
+            core.flags.logic::<u32>(u64::from(r));
+            let holds: fn(u32) -> bool = $holds;
+            if holds(r) { follow!(TARGET, $op.store_value() as u64 & 0xffff_ffff) } else { follow!(BEHIND, block.end) }
+        }};
     }
     macro_rules! attempt {
         ($result:expr) => {
@@ -498,23 +538,7 @@ pub(super) fn run(
             }
 
             Code::Jump => follow!(TARGET, op.imm as u64),
-            Code::JumpReg => {
-                core.fuel -= i64::from(block.insns);
-                let target = match core.mode {
-                    Mode::I386 => core.get(op.a) & 0xffff_ffff,
-                    Mode::X86_64 => core.get(op.a),
-                };
-                core.rip = target;
-                match cache.quick(target, stamp) {
-                    Some(next) if core.fuel > 0 => {
-                        id = next;
-                        block = &cache.blocks[id as usize];
-                        at = block.first as usize;
-                        continue;
-                    }
-                    _ => return Stop::Next { from: None },
-                }
-            }
+            Code::JumpReg => jump_to!(core.get(op.a) & core.address_mask),
             Code::BrO => branch!(op, core.flags.of()),
             Code::BrNo => branch!(op, !core.flags.of()),
             Code::BrB => branch!(op, core.flags.cf()),
@@ -534,6 +558,54 @@ pub(super) fn run(
             Code::BrNz => branch!(op, core.get(op.a) != 0),
             Code::BrZ => branch!(op, core.get(op.a) == 0),
             Code::Exit => return Stop::Exit { block: id, op: at },
+
+            Code::Push => {
+                let sp = core.get(RSP).wrapping_sub(4) & 0xffff_ffff;
+                let value = core.get(op.a).wrapping_add(op.imm as u64) as u32;
+                attempt!(mmu.store(VirtAddr(sp), value));
+                core.set(RSP, sp);
+                after_store!();
+            }
+            Code::Pop => {
+                let sp = core.get(RSP);
+                let value: u32 = attempt!(mmu.load(VirtAddr(sp & 0xffff_ffff)));
+                core.set(RSP, sp.wrapping_add(4) & 0xffff_ffff);
+                core.set(op.dst, u64::from(value));
+            }
+            Code::Call => {
+                let sp = core.get(RSP).wrapping_sub(4) & 0xffff_ffff;
+                attempt!(mmu.store(VirtAddr(sp), op.imm as u32));
+                core.set(RSP, sp);
+                let target = op.store_value() as u64 & 0xffff_ffff;
+                if mmu.has_code_writes() {
+                    core.fuel -= i64::from(block.insns);
+                    core.rip = target;
+                    return Stop::Next { from: None };
+                }
+                follow!(TARGET, target)
+            }
+            Code::Return => {
+                let sp = core.get(RSP);
+                let target: u32 = attempt!(mmu.load(VirtAddr(sp & 0xffff_ffff)));
+                core.set(RSP, sp.wrapping_add(op.imm as u64) & 0xffff_ffff);
+                jump_to!(u64::from(target))
+            }
+            Code::CmpBrE => compare_branch!(op, |a, b| a == b),
+            Code::CmpBrNe => compare_branch!(op, |a, b| a != b),
+            Code::CmpBrB => compare_branch!(op, |a, b| a < b),
+            Code::CmpBrAe => compare_branch!(op, |a, b| a >= b),
+            Code::CmpBrBe => compare_branch!(op, |a, b| a <= b),
+            Code::CmpBrA => compare_branch!(op, |a, b| a > b),
+            Code::CmpBrL => compare_branch!(op, |a, b| (a as i32) < (b as i32)),
+            Code::CmpBrGe => compare_branch!(op, |a, b| (a as i32) >= (b as i32)),
+            Code::CmpBrLe => compare_branch!(op, |a, b| (a as i32) <= (b as i32)),
+            Code::CmpBrG => compare_branch!(op, |a, b| (a as i32) > (b as i32)),
+            Code::TestBrE => test_branch!(op, |r| r == 0),
+            Code::TestBrNe => test_branch!(op, |r| r != 0),
+            Code::TestBrS => test_branch!(op, |r| (r as i32) < 0),
+            Code::TestBrNs => test_branch!(op, |r| (r as i32) >= 0),
+            Code::TestBrLe => test_branch!(op, |r| (r as i32) <= 0),
+            Code::TestBrG => test_branch!(op, |r| (r as i32) > 0),
         }
         at += 1;
     }

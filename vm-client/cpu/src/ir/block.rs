@@ -63,6 +63,10 @@ pub(crate) fn wrap(mode: Mode, addr: u64) -> u64 {
 impl Code {
     /// Whether the operation ends a block.
     pub fn is_exit(self) -> bool {
-        matches!(self.info().form, Form::Jump | Form::JumpReg | Form::Branch | Form::BranchReg | Form::Exit)
+        match self.info().form {
+            Form::Jump | Form::JumpReg | Form::Branch | Form::BranchReg | Form::Exit => true,
+            Form::Fused => !matches!(self, Code::Push | Code::Pop),
+            _ => false,
+        }
     }
 }

@@ -185,6 +185,8 @@ pub enum Form {
     BranchReg,
     /// Leaves the engine, reason in `c`; the instruction pointer becomes `imm`.
     Exit,
+    /// Several operations in one; only the interpreter makes them, in its own copy of a block.
+    Fused,
 }
 
 /// What an operation does to the six arithmetic flags.
@@ -339,6 +341,26 @@ codes! {
     "br.nz" BranchReg None  { BrNz B64 }
     "br.z"  BranchReg None  { BrZ B64 }
     "exit"  Exit    None    { Exit B64 }
+    "push"  Fused   None    { Push B32 }
+    "pop"   Fused   None    { Pop B32 }
+    "call"  Fused   None    { Call B32 }
+    "return" Fused  None    { Return B32 }
+    "cmp.br.e" Fused Sets   { CmpBrE B32 }
+    "cmp.br.ne" Fused Sets  { CmpBrNe B32 }
+    "cmp.br.b" Fused Sets   { CmpBrB B32 }
+    "cmp.br.ae" Fused Sets  { CmpBrAe B32 }
+    "cmp.br.be" Fused Sets  { CmpBrBe B32 }
+    "cmp.br.a" Fused Sets   { CmpBrA B32 }
+    "cmp.br.l" Fused Sets   { CmpBrL B32 }
+    "cmp.br.ge" Fused Sets  { CmpBrGe B32 }
+    "cmp.br.le" Fused Sets  { CmpBrLe B32 }
+    "cmp.br.g" Fused Sets   { CmpBrG B32 }
+    "test.br.e" Fused Sets  { TestBrE B32 }
+    "test.br.ne" Fused Sets { TestBrNe B32 }
+    "test.br.s" Fused Sets  { TestBrS B32 }
+    "test.br.ns" Fused Sets { TestBrNs B32 }
+    "test.br.le" Fused Sets { TestBrLe B32 }
+    "test.br.g" Fused Sets  { TestBrG B32 }
 }
 
 /// One operation. What the fields mean is the code's [`Form`].
@@ -373,7 +395,7 @@ impl Op {
         i64::from(self.imm as i32)
     }
 
-    /// The value of a [`Form::StoreImm`].
+    /// The value of a [`Form::StoreImm`], and the target of a fused branch.
     pub fn store_value(self) -> i64 {
         self.imm >> 32
     }

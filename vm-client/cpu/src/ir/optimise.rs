@@ -193,6 +193,13 @@ pub(super) fn each_read(op: &Op, mut f: impl FnMut(u8)) {
                 }
             }
         }
-        Form::Set | Form::VMove | Form::VGet | Form::ReadFlags | Form::Jump | Form::Branch | Form::Exit => {}
+        Form::Set
+        | Form::VMove
+        | Form::VGet
+        | Form::ReadFlags
+        | Form::Jump
+        | Form::Branch
+        | Form::Exit
+        | Form::Fused => {}
     }
 }

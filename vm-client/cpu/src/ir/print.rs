@@ -111,6 +111,7 @@ impl fmt::Display for Op {
                 }
                 if op.imm != 0 { write!(f, " {:#x}", op.imm) } else { Ok(()) }
             }
+            Form::Fused => write!(f, "{name} {dst} {a} {b} {:#x}", op.imm),
             Form::Jump | Form::Branch => write!(f, "{name} {:#x}", op.imm),
             Form::JumpReg => write!(f, "{name} {a}"),
             Form::BranchReg => write!(f, "{name} {a}, {:#x}", op.imm),

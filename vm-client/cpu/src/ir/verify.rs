@@ -104,6 +104,9 @@ impl InsnState {
         if form == Form::Assist {
             self.changed |= assist::row(op.assist_number()).effects.contains(Effects::CHANGES_STATE);
         }
+        if form == Form::Fused {
+            return Err("a fused operation is outside the interpreter");
+        }
         if form == Form::Exit && ExitReason::ALL.get(usize::from(op.c)).is_none() {
             return Err("the reason to leave is unknown");
         }
