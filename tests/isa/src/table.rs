@@ -5,10 +5,14 @@
 //! @ n=5 undef=none            defaults for the lines below
 //! {add|sub} {cl, dh|cx, dx|dword ptr [ebx], edx} ; n=100 undef=af
 //! ```
+//! A line `mix 300 8` turns the lines below it into a pool: the group's forms are then 300 random sequences of 8 of them.
+//!
 //! Braces expand to all alternatives; what is before ` ; ` is Intel-syntax assembly for gas (`:` as ` ;; ` between
 //! instructions), what is behind it is options. The README lists the options.
 
 use anyhow::{Context, Result, bail};
+
+use crate::rng::Rng;
 
 /// One instruction form with its options.
 #[derive(Clone, Debug)]
@@ -93,6 +97,7 @@ pub fn load(name: &str) -> Result<Group> {
 pub fn parse(name: &str, text: &str) -> Result<Group> {
     let mut defaults = Vec::new();
     let mut forms = Vec::new();
+    let mut mix = None;
     for (number, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or("").trim();
         if line.is_empty() {
@@ -102,6 +107,11 @@ pub fn parse(name: &str, text: &str) -> Result<Group> {
             defaults = parse_options(options).with_context(|| format!("{name}:{}", number + 1))?;
             continue;
         }
+        if let Some(numbers) = line.strip_prefix("mix ") {
+            let (count, length) = numbers.split_once(' ').context("mix needs a count and a length")?;
+            mix = Some((count.parse::<u64>()?, length.parse::<usize>()?, defaults.clone()));
+            continue;
+        }
         let (template, options) = line.split_once(" ; ").unwrap_or((line, ""));
         let mut all = defaults.clone();
         all.extend(parse_options(options).with_context(|| format!("{name}:{}", number + 1))?);
@@ -109,7 +119,22 @@ pub fn parse(name: &str, text: &str) -> Result<Group> {
             forms.push(Form { text, options: all.clone() });
         }
     }
+    if let Some((count, length, options)) = mix {
+        forms = sequences(name, &forms, count, length, &options);
+    }
     Ok(Group { name: name.to_string(), forms })
+}
+
+/// Random sequences of the forms of a pool.
+fn sequences(name: &str, pool: &[Form], count: u64, length: usize, options: &[(String, String)]) -> Vec<Form> {
+    (0..count)
+        .map(|i| {
+            let mut rng = Rng::new(name, i);
+            let texts: Vec<&str> =
+                (0..length).map(|_| pool[rng.below(pool.len() as u64) as usize].text.as_str()).collect();
+            Form { text: texts.join("; "), options: options.to_vec() }
+        })
+        .collect()
 }
 
 fn parse_options(text: &str) -> Result<Vec<(String, String)>> {

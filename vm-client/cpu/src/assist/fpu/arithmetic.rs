@@ -62,7 +62,6 @@ pub(super) fn with_memory(fpu: &mut Fpu, mmu: &mut Mmu, what: X87, addr: VirtAdd
 fn merge(cx: &mut Context, noticed: u16, operands: &[F80]) {
     use crate::assist::fpu80::exception::{BEFORE, DENORMAL, INVALID, ZERO_DIVIDE};
     let nan = operands.iter().any(|o| o.is_nan());
-    cx.raised |= noticed & INVALID;
     if noticed & DENORMAL != 0 && !nan && cx.raised & (INVALID | ZERO_DIVIDE) == 0 {
         cx.raise(DENORMAL);
         if cx.prevented() {

@@ -32,8 +32,14 @@ pub(super) fn offset(addr: VirtAddr, by: u64) -> VirtAddr {
 pub(super) fn load(fpu: &mut Fpu, mmu: &mut Mmu, what: X87, addr: VirtAddr) -> Result<(), Trap> {
     let mut cx = Context::new(fpu.control);
     let value = match what {
-        X87::LoadF32 => convert::from_f32(&mut cx, mmu.load(addr)?),
-        X87::LoadF64 => convert::from_f64(&mut cx, mmu.load(addr)?),
+        X87::LoadF32 => {
+            let value = convert::from_f32(&mut cx, mmu.load(addr)?);
+            convert::quiet(&mut cx, value)
+        }
+        X87::LoadF64 => {
+            let value = convert::from_f64(&mut cx, mmu.load(addr)?);
+            convert::quiet(&mut cx, value)
+        }
         X87::LoadI16 => arith::integer(i64::from(mmu.load::<u16>(addr)? as i16)),
         X87::LoadI32 => arith::integer(i64::from(mmu.load::<u32>(addr)? as i32)),
         X87::LoadI64 => arith::integer(mmu.load::<u64>(addr)? as i64),

@@ -5,7 +5,7 @@ use super::{Class, Context, INTEGER_BIT, QUIET_BIT};
 use crate::F80;
 use crate::assist::soft::{self, DOUBLE, Format, Integer, Number, Rounding, SINGLE, Tiny};
 
-/// From single precision.
+/// From single precision. A signaling NaN stays one, for the operation that uses it to see; [`quiet`] is for plain loads.
 pub(crate) fn from_f32(cx: &mut Context, bits: u32) -> F80 {
     let fraction = u64::from(bits & 0x7f_ffff) << 40;
     from_ieee(cx, bits >> 31 != 0, (bits >> 23 & 0xff) as i32, fraction, SINGLE)
@@ -21,12 +21,7 @@ pub(crate) fn from_f64(cx: &mut Context, bits: u64) -> F80 {
 fn from_ieee(cx: &mut Context, negative: bool, biased: i32, fraction: u64, format: Format) -> F80 {
     let special = format.max + format.max + 1;
     if biased == special {
-        let value = F80 { mantissa: INTEGER_BIT | fraction, ..F80::infinity(negative) };
-        if value.class() == Class::SignalingNan {
-            cx.raise(INVALID);
-            return F80 { mantissa: value.mantissa | QUIET_BIT, ..value };
-        }
-        return value;
+        return F80 { mantissa: INTEGER_BIT | fraction, ..F80::infinity(negative) };
     }
     if biased == 0 {
         if fraction == 0 {
@@ -37,6 +32,14 @@ fn from_ieee(cx: &mut Context, negative: bool, biased: i32, fraction: u64, forma
         return F80::pack(negative, n.exponent, n.mantissa);
     }
     F80::pack(negative, biased - format.max, INTEGER_BIT | fraction)
+}
+
+/// What a load makes of a number from memory: signaling NaNs are invalid and become quiet.
+pub(crate) fn quiet(cx: &mut Context, value: F80) -> F80 {
+    if value.class() == Class::SignalingNan {
+        cx.raise(INVALID);
+    }
+    if value.is_nan() { F80 { mantissa: value.mantissa | QUIET_BIT, ..value } } else { value }
 }
 
 /// To single precision. Nothing when an unmasked exception keeps memory unchanged.
