@@ -10,5 +10,7 @@ pub mod inotify;
 pub mod memfd;
 pub mod pipe;
 pub mod proc;
+pub mod signalfd;
 pub mod sysfs;
+pub mod timerfd;
 pub mod tmpfs;

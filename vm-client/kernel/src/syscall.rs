@@ -31,6 +31,7 @@ mod time;
 mod timer;
 mod transfer;
 mod user_buffer;
+mod waitable_files;
 mod xattr;
 
 pub use cx::SyscallCx;

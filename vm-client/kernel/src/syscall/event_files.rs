@@ -23,7 +23,8 @@ pub(crate) const ROWS: &[Row] = &[
     wait!(356, "memfd_create", memfd_create, "no huge pages"),
 ];
 
-fn install(cx: &SyscallCx, file: Rc<dyn File>, access: u32, flags: u32) -> Result<i64> {
+/// Gives a file without a name a descriptor.
+pub(super) fn install(cx: &SyscallCx, file: Rc<dyn File>, access: u32, flags: u32) -> Result<i64> {
     let status = OpenFlags(access | (flags & O_NONBLOCK));
     let file = cx.kernel.vfs.open_anonymous(cx, Anonymous::Event, 0o600, file, status);
     cx.install(file, OnExec::from_flag(flags, O_CLOEXEC)).map(i64::from)

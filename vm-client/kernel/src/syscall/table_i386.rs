@@ -3,7 +3,8 @@
 use super::table::{Row, build};
 use super::{
     attr, directory, event_files, fcntl, fd, futex, identity, memory, mount, names, open, poll, prctl, process, random,
-    read_write, resource, schedule, signal, socket, stat, sync, system, thread_area, time, timer, transfer, xattr,
+    read_write, resource, schedule, signal, socket, stat, sync, system, thread_area, time, timer, transfer,
+    waitable_files, xattr,
 };
 
 /// Every topic's rows.
@@ -35,6 +36,7 @@ const TOPICS: &[&[Row]] = &[
     read_write::ROWS,
     stat::ROWS,
     sync::ROWS,
+    waitable_files::ROWS,
     xattr::ROWS,
 ];
 
