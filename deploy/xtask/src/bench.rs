@@ -10,8 +10,20 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
     setup::for_tests()?;
     apt::ensure(apt::BENCH)?;
     demo::run(&["--no-serve".to_owned()])?;
+    interpreter()?;
     say("measuring in Chromium and Node");
     let mut bench = node::script("tests/browser/bench.mjs");
     bench.arg("--block-server").arg(demo::server_program());
     shell::run(bench.args(filter))
+}
+
+/// The interpreter alone, natively, beside the emulator that people know.
+fn interpreter() -> Result<()> {
+    say("measuring the interpreter natively");
+    let mut mips = shell::cargo();
+    mips.args(["run", "--release", "--quiet", "-p", "vm-cpu", "--example", "mips"]);
+    if shell::find("qemu-i386").is_some() {
+        mips.args(["--", "--beside", "qemu-i386"]);
+    }
+    shell::run(&mut mips)
 }

@@ -1,5 +1,5 @@
 bits 32
-; longest Collatz chain below 30000: arithmetic and branches on registers
+; longest Collatz chain below 300000: arithmetic and branches on registers
 start:
   xor edi, edi        ; best length
   mov esi, 1          ; n
@@ -24,7 +24,7 @@ done:
   mov ebp, esi
 next:
   inc esi
-  cmp esi, 30000
+  cmp esi, 300000
   jb outer
   mov ebx, edi
   mov eax, 1

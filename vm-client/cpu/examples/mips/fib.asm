@@ -1,7 +1,7 @@
 bits 32
-; fib(25) as a compiler writes it: calls, returns, stack frames
+; fib(30) as a compiler writes it: calls, returns, stack frames
 start:
-  push 25
+  push 30
   call fib
   add esp, 4
   mov ebx, eax

@@ -1,7 +1,7 @@
 bits 32
-; sieve of Eratosthenes over bytes, ten times: loads and stores
+; sieve of Eratosthenes over bytes, a hundred times: loads and stores
 start:
-  mov ebp, 10
+  mov ebp, 100
 again:
   mov edi, 0x20000000
   mov ecx, 65536/4
