@@ -14,6 +14,8 @@ use block_proto::{Hash, ReadError, SUBPROTOCOL, ServerAction, ServerSession};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{Sink, SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::error::ProtocolError as WsViolation;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::problem::Problem;
@@ -114,9 +116,17 @@ async fn run(socket: WebSocket, guard: Guard) {
             Event::Message(Some(Ok(Message::Ping(_) | Message::Pong(_)))) | Event::Time => {}
             Event::Message(Some(Ok(Message::Close(_))) | None) | Event::Broken => break None,
             Event::Message(Some(Err(error))) => {
-                debug!(%error, "unreadable");
-                shared.metrics.error("bad_frame");
-                break Some(CloseFrame { code: 1009, reason: "unreadable or oversize message".into() });
+                let (code, reason) = match error.into_inner().downcast_ref() {
+                    Some(WsError::Capacity(_)) => (1009, "message too long"),
+                    Some(WsError::Protocol(violation)) if *violation != WsViolation::ResetWithoutClosingHandshake => {
+                        (1002, "not the WebSocket protocol")
+                    }
+                    Some(WsError::Utf8(_)) => (1007, "text is not UTF-8"),
+                    // The peer is gone without a word.
+                    _ => break None,
+                };
+                shared.metrics.error(if code == 1009 { "too_large" } else { "bad_frame" });
+                break Some(CloseFrame { code, reason: reason.into() });
             }
             Event::Done(Done::Opened(result)) => session.opened(result),
             Event::Done(Done::Object(hash, result)) => {

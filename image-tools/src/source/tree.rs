@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use block_proto::section::ImageConfig;
 use ext2::format::{Content, Metadata, Node, NodeId, Tree};
 use ext2::{FileType, Time};
@@ -20,6 +20,13 @@ pub(crate) struct Files {
     pub(crate) config: ImageConfig,
     /// The latest modification of any file, which dates the image.
     pub(crate) newest: i64,
+}
+
+/// What to do where a path goes on and the tree does not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Make,
+    Stop,
 }
 
 /// Owner, mode and times. Access and change times are the modification time: what a source has there depends on who read or
@@ -88,9 +95,7 @@ impl Files {
 
     /// Removes everything in a directory.
     pub(crate) fn empty(&mut self, path: &[u8]) -> Result<()> {
-        let parts = components(path)?;
-        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-        let directory = self.directory(&parts)?;
+        let directory = self.directory(&components(path)?)?;
         let names: Vec<Vec<u8>> = self.tree.children(directory).map(|(name, _)| name.to_vec()).collect();
         names.iter().try_for_each(|name| self.tree.remove(directory, name))?;
         Ok(())
@@ -100,24 +105,25 @@ impl Files {
     pub(crate) fn find(&mut self, path: &[u8]) -> Result<Option<NodeId>> {
         let parts = components(path)?;
         let Some((name, parents)) = parts.split_last() else { return Ok(Some(Tree::ROOT)) };
-        let mut at = Tree::ROOT;
-        for part in parents {
-            match self.tree.child(at, part) {
-                Some(next) if self.is_directory(next) => at = next,
-                Some(_) => at = self.directory(parents)?,
-                None => return Ok(None),
-            }
-        }
-        Ok(self.tree.child(at, name))
+        Ok(match self.walk(parents, Missing::Stop)? {
+            Some(parent) if self.is_directory(parent) => self.tree.child(parent, name),
+            _ => None,
+        })
     }
 
     fn is_directory(&self, node: NodeId) -> bool {
         self.tree.node(node).content.file_type() == FileType::Directory
     }
 
-    /// Walks to a directory as `chroot` would: links are followed, but never out of the tree. What is missing is made.
-    fn directory<P: AsRef<[u8]>>(&mut self, parts: &[P]) -> Result<NodeId> {
-        let mut todo: Vec<Vec<u8>> = parts.iter().rev().map(|part| part.as_ref().to_vec()).collect();
+    /// Walks to a directory; what is missing is made.
+    fn directory(&mut self, parts: &[Vec<u8>]) -> Result<NodeId> {
+        let shown = || format!("{} is not a directory", String::from_utf8_lossy(&parts.join(&b'/')));
+        self.walk(parts, Missing::Make)?.with_context(shown)
+    }
+
+    /// Walks to a directory as `chroot` would: links are followed, but never out of the tree. `None` if it is none.
+    fn walk(&mut self, parts: &[Vec<u8>], missing: Missing) -> Result<Option<NodeId>> {
+        let mut todo: Vec<Vec<u8>> = parts.iter().rev().cloned().collect();
         let mut trail = vec![Tree::ROOT];
         let mut links = 0;
         while let Some(part) = todo.pop() {
@@ -129,6 +135,9 @@ impl Files {
                 continue;
             }
             let Some(next) = self.tree.child(at, &part) else {
+                if missing == Missing::Stop {
+                    return Ok(None);
+                }
                 let made = Node::new(metadata(0o755, 0, 0, Time::default()), Content::Directory);
                 trail.push(self.tree.add(at, &part, made)?);
                 continue;
@@ -145,10 +154,10 @@ impl Files {
                     let parts: Vec<Vec<u8>> = parts.map(<[u8]>::to_vec).collect();
                     todo.extend(parts.into_iter().rev());
                 }
-                _ => bail!("{} is not a directory", String::from_utf8_lossy(&part)),
+                _ => return Ok(None),
             }
         }
-        Ok(trail.last().copied().unwrap_or(Tree::ROOT))
+        Ok(trail.last().copied())
     }
 }
 
