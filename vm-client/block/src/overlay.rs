@@ -188,12 +188,11 @@ impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
         let committing = self.committing.borrow();
         let older = committing.as_ref().and_then(|cut| cut.put.get(&number));
         let mut whole = older.is_some_and(DirtyPage::is_whole);
-        if !whole {
-            if let Some(clean) = self.clean.borrow_mut().get(number) {
+        if !whole
+            && let Some(clean) = self.clean.borrow_mut().get(number) {
                 page.copy_from_slice(&clean);
                 whole = true;
             }
-        }
         for layer in [older, newest].into_iter().flatten() {
             layer.copy_to(page);
         }

@@ -38,7 +38,7 @@ impl<D: BlockDevice> Txn<'_, D> {
             let len = self.sb().group_len(number);
             let from = if step == 0 { goal.saturating_sub(start) } else { 0 };
             let want = want.min(u32::from(group.free_blocks)).min(self.state.free_blocks).max(1);
-            let found = bitmap::find_run(&*self.block(group.block_bitmap).await?, from, want, len);
+            let found = bitmap::find_run(&self.block(group.block_bitmap).await?, from, want, len);
             let Some((bit, count)) = found else { continue };
             if (bit..bit + count).any(|b| group.owns(start + b, number, self.sb())) {
                 return Err(Corrupt::Group { group: number, what: "its bitmap has its own structures free" }.into());
@@ -105,7 +105,7 @@ impl<D: BlockDevice> Txn<'_, D> {
             }
             let per_group = self.sb().inodes_per_group;
             let reserved = (self.sb().first_ino - 1).saturating_sub(number.saturating_mul(per_group));
-            let found = bitmap::first_clear(&*self.block(group.inode_bitmap).await?, reserved, per_group);
+            let found = bitmap::first_clear(&self.block(group.inode_bitmap).await?, reserved, per_group);
             let Some(bit) = found else { continue };
             bitmap::set(self.edit(group.inode_bitmap).await?, bit);
             group.free_inodes -= 1;

@@ -137,7 +137,7 @@ impl<D: BlockDevice> Txn<'_, D> {
     ) -> Result<(), Ext2Error> {
         let block_size = self.sb().bs();
         let old = inode.file_acl;
-        let shared = old != 0 && xattr::references(&*self.block(old).await?) > 1;
+        let shared = old != 0 && xattr::references(&self.block(old).await?) > 1;
         if all.in_block.is_empty() || shared {
             self.drop_attribute_block(ino, &mut inode).await?;
         }

@@ -105,11 +105,13 @@ impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
                 return Err(error);
             }
             // A failure since the call is reported, as fsync does; the commit is tried again all the same.
-            let health = self.health.borrow();
-            if let Some(error) = health.last.clone().filter(|_| health.failures > failures.max(1)) {
+            let (now, last) = {
+                let health = self.health.borrow();
+                (health.failures, health.last.clone())
+            };
+            if let Some(error) = last.filter(|_| now > failures.max(1)) {
                 return Err(error);
             }
-            drop(health);
             if durability == Durability::Strict {
                 self.asked.set(Asked { strict: true, ..self.asked.get() });
             }

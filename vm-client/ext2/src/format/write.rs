@@ -130,9 +130,9 @@ fn directory_content(sb: &Superblock, tree: &Tree, plan: &Plan, id: NodeId, plac
         tree.children(id).map(|(name, child)| (name, plan.places[child].ino, tree.node(child).content.file_type())),
     );
     let mut out: Vec<(u32, Vec<u8>)> = Vec::new();
-    let mut blocks = place.blocks.iter().copied();
+    let blocks = place.blocks.iter().copied();
     let mut todo = entries.into_iter().peekable();
-    while let Some(block) = blocks.next() {
+    for block in blocks {
         let mut content = vec![0; sb.bs()];
         let mut at = 0;
         let mut fit = Vec::new();

@@ -70,8 +70,8 @@ fn every_prefix_of_commits_is_a_clean_file_system() {
                 assert!(fs.orphans().is_empty());
                 judge(fs.device(), &image).await;
                 // Where the model was kept, what was committed is exactly that, less what was only open.
-                if let Some((_, model)) = snapshots.borrow().iter().rfind(|(at, _)| *at == commits) {
-                    let mut model = model.clone();
+                let kept = snapshots.borrow().iter().rfind(|(at, _)| *at == commits).cloned();
+                if let Some((_, mut model)) = kept {
                     for ino in std::mem::take(&mut model.open) {
                         model.nodes.remove(&ino);
                     }
