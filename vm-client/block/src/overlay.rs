@@ -22,6 +22,7 @@ mod commit;
 mod page;
 mod set;
 mod status;
+mod warm;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,11 +189,10 @@ impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
         let committing = self.committing.borrow();
         let older = committing.as_ref().and_then(|cut| cut.put.get(&number));
         let mut whole = older.is_some_and(DirtyPage::is_whole);
-        if !whole
-            && let Some(clean) = self.clean.borrow_mut().get(number) {
-                page.copy_from_slice(&clean);
-                whole = true;
-            }
+        if !whole && let Some(clean) = self.clean.borrow_mut().get(number) {
+            page.copy_from_slice(&clean);
+            whole = true;
+        }
         for layer in [older, newest].into_iter().flatten() {
             layer.copy_to(page);
         }

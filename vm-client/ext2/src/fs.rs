@@ -90,10 +90,9 @@ impl<D: BlockDevice> Ext2<D> {
         device.read_at(SUPERBLOCK_OFFSET, &mut raw).await?;
         let (superblock, state) = Superblock::parse(&raw, device.size())?;
         let read_only = options.read_only || device.read_only();
-        if !read_only
-            && let Some(error) = superblock.refuses_writing() {
-                return Err(error);
-            }
+        if !read_only && let Some(error) = superblock.refuses_writing() {
+            return Err(error);
+        }
         let groups = read_groups(&device, &superblock).await?;
         Ok(Self {
             cache: BlockCache::new(CACHE_BYTES / superblock.bs()),

@@ -185,9 +185,10 @@ impl<D: BlockDevice> Txn<'_, D> {
     /// Where the next block of a file is best put: behind the block before, else in the inode's group.
     pub(crate) async fn goal(&self, ino: Ino, inode: &Inode, lblock: u64) -> Result<u32, Ext2Error> {
         if let Some(before) = lblock.checked_sub(1)
-            && let Some(block) = map::lookup(self, ino, inode, before, 1).await?.block {
-                return Ok(block.saturating_add(1));
-            }
+            && let Some(block) = map::lookup(self, ino, inode, before, 1).await?.block
+        {
+            return Ok(block.saturating_add(1));
+        }
         let group = ino.0.saturating_sub(1) / self.sb().inodes_per_group;
         Ok(self.sb().group_start(group))
     }

@@ -94,9 +94,10 @@ impl Attributes {
 pub(crate) async fn read<S: Source>(source: &S, ino: Ino, inode: &Inode, raw: &[u8]) -> Result<Attributes, Ext2Error> {
     let mut found = Attributes::default();
     if let Some(region) = inode_region(inode, raw)
-        && u32_at(region, 0) == MAGIC {
-            found.in_inode = parse_entries(ino, region.get(4..).unwrap_or(&[]), 0)?;
-        }
+        && u32_at(region, 0) == MAGIC
+    {
+        found.in_inode = parse_entries(ino, region.get(4..).unwrap_or(&[]), 0)?;
+    }
     if inode.file_acl != 0 {
         crate::map::check_pointer(source.sb(), ino, inode.file_acl)?;
         let block = source.block(inode.file_acl).await?;

@@ -16,6 +16,11 @@ impl CleanPages {
         Self { half: (pages / 2).max(1), young: HashMap::new(), old: HashMap::new() }
     }
 
+    /// Pages that fit without pushing out others.
+    pub(super) fn free(&self) -> usize {
+        self.half.saturating_sub(self.young.len())
+    }
+
     pub(super) fn get(&mut self, page: u64) -> Option<Bytes> {
         if let Some(found) = self.young.get(&page) {
             return Some(found.clone());

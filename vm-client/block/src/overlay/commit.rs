@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join, select};
 use vm_rt::{Clock, Timers};
 
 use crate::{Batch, BlockDevice, BlockError, Durability, OverlayStore, PAGE_SIZE, PageKey};
@@ -34,8 +34,12 @@ impl Drop for Driven<'_> {
 }
 
 impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
-    /// Commits changes as they come; never ends. The host spawns it once.
+    /// Loads what was stored before, and commits changes as they come; never ends. The host spawns it once.
     pub async fn run_writeback(&self, timers: Timers, clock: Rc<dyn Clock>) {
+        join(self.warm_up(), self.commit_changes(timers, clock)).await;
+    }
+
+    async fn commit_changes(&self, timers: Timers, clock: Rc<dyn Clock>) {
         let _driven = Driven::new(&self.driven);
         loop {
             let kicked = self.kick.wait();

@@ -205,6 +205,25 @@ fn the_driver_commits_within_a_second_and_at_once_when_asked() {
 }
 
 #[test]
+fn what_was_stored_is_in_memory_soon_after_opening() {
+    let shelf = Shelf::new();
+    let overlay = open(&shelf);
+    (0..60).for_each(|page| write(&overlay, page, 1));
+    now(overlay.flush()).unwrap();
+    drop(overlay);
+    let options = OverlayOptions { clean_bytes: 80 * PAGE_SIZE, ..OverlayOptions::default() };
+    let overlay = open_with(&shelf, options);
+    let mut buf = [0; 1];
+    assert_eq!(overlay.read_now(0, &mut buf), None);
+    let mut driver = pin!(overlay.run_writeback(Timers::new(), Rc::new(ManualClock::default())));
+    assert!(poll(&mut driver).is_pending());
+    assert_eq!(overlay.read_now(39 * P, &mut buf), Some(Ok(())));
+    assert_eq!(buf, [1]);
+    // Only as much as fits.
+    assert_eq!(overlay.read_now(40 * P, &mut buf), None);
+}
+
+#[test]
 fn writers_wait_when_too_much_is_dirty() {
     let shelf = Shelf::new();
     let overlay = open_with(&shelf, OverlayOptions { dirty_bytes: 8 * PAGE_SIZE, clean_bytes: PAGE_SIZE });

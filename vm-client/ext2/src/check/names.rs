@@ -107,10 +107,9 @@ impl<D: BlockDevice> Checker<'_, D> {
                     b"." if raw.ino != ino.0 => self.report.add(place, "has a `.` that is not itself"),
                     b".." => parent = Some(raw.ino),
                     b"." => {}
-                    _ if target.is_dir()
-                        && seen.parents.insert(raw.ino, ino.0).is_some() => {
-                            self.report.add(place, format!("names {text:?}, a directory that has another name"));
-                        }
+                    _ if target.is_dir() && seen.parents.insert(raw.ino, ino.0).is_some() => {
+                        self.report.add(place, format!("names {text:?}, a directory that has another name"));
+                    }
                     _ => {}
                 }
             }

@@ -18,6 +18,14 @@ async fn mount(image: &std::path::Path) -> Ext2<FileDevice> {
 
 #[test]
 fn random_operations_match_the_model_and_leave_a_clean_file_system() {
+    // More rounds with other numbers, for a long search: EXT2_ROUNDS=50.
+    let rounds = std::env::var("EXT2_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    for round in 0..rounds {
+        random_operations(round * 1000);
+    }
+}
+
+fn random_operations(base: u64) {
     let scratch = Scratch::new();
     for (seed, size, steps, args) in [
         (1, "24M", 1500, &["-b", "1024", "-I", "128", "-O", "ext_attr"][..]),
@@ -31,7 +39,7 @@ fn random_operations_match_the_model_and_leave_a_clean_file_system() {
         let image = scratch.path("image");
         let _ = std::fs::remove_file(&image);
         mke2fs(&image, size, args);
-        let mut random = Random(seed);
+        let mut random = Random(base + seed);
         let mut model = Model::new();
         block_on(async {
             let mut fs = mount(&image).await;
