@@ -3,7 +3,8 @@
 //! The result depends on nothing but the arguments: same tree, same options, same bytes. The layout is made for images that
 //! are fetched in 128 KiB chunks and compared between versions chunk by chunk:
 //!
-//! - metadata first: directories, long link targets, attributes and map blocks lie together before all data;
+//! - metadata first: directories, long link targets, attributes and map blocks lie together before all data, in the order
+//!   of their inodes: those of [`FormatOptions::first`], then those nearest to the root;
 //! - then the files named in [`FormatOptions::first`], packed in that order;
 //! - then the other small files, packed in path order. Some directories, chosen by a hash of their path, start on a chunk
 //!   border, so that a file that grew shifts the data only up to the next of them;

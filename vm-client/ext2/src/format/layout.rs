@@ -184,7 +184,9 @@ pub(crate) fn plan(sb: &Superblock, options: &FormatOptions, tree: &Tree) -> Res
     Ok(Plan { places, order, attribute_blocks, lost_and_found, files, used: cursor.used, data_end })
 }
 
-/// Nodes read first with the directories on the way to them, then all others in path order. Without root and `lost+found`.
+/// Nodes read first with the directories on the way to them, then all others, those with short paths first: what a system
+/// starts with is rarely deep in the tree, so its inodes, directories and maps share few chunks. Without root and
+/// `lost+found`.
 fn inode_order(options: &FormatOptions, tree: &Tree, walk: &[Visit], places: &Table<Place>) -> Vec<NodeId> {
     let mut seen = tree.table(false);
     seen[Tree::ROOT] = true;
@@ -202,7 +204,9 @@ fn inode_order(options: &FormatOptions, tree: &Tree, walk: &[Visit], places: &Ta
         }
         order.extend(way.into_iter().rev());
     }
-    order.extend(walk.iter().map(|visit| visit.id).filter(|id| !std::mem::replace(&mut seen[*id], true)));
+    let mut rest: Vec<&Visit> = walk.iter().filter(|visit| !seen[visit.id]).collect();
+    rest.sort_by_key(|visit| visit.path.iter().filter(|byte| **byte == b'/').count());
+    order.extend(rest.into_iter().map(|visit| visit.id));
     order
 }
 
