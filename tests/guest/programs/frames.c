@@ -92,7 +92,7 @@ static void provoke(int pid, int sig) {
     (void)saved_bp;
     __asm__ volatile("fninit; fldcw %[cw]; fldl %[third]; fld1; fldz; ldmxcsr %[mx]; movups %[x0], %%xmm0; movups %[x7], %%xmm7\n"
                      "movl $0x51515151, %%esi; movl $0x71717171, %%edi; movl $0x12121212, %%edx\n"
-                     "pushl %%ebp; movl $0x33333333, %%ebp; std; stc\n"
+                     "pushl %%ebp; movl $0x33333333, %%ebp; cmpl %%eax, %%eax; std; stc\n"
                      "int $0x80\n"
                      "cld; popl %%ebp\n"
                      "movups %%xmm0, %[b0]; fstp %%st(0); fstp %%st(0); fstpl %[top]\n"

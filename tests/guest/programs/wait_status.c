@@ -82,7 +82,7 @@ int main(void) {
 
     pid = fork();
     if (!pid) { for (;;) pause(); }
-    kill(pid, SIGTSTP);
+    kill(pid, SIGSTOP);
     siginfo_t si;
     memset(&si, 0, sizeof si);
     int r = waitid(P_PID, pid, &si, WSTOPPED);
@@ -91,7 +91,6 @@ int main(void) {
     memset(&si, 0, sizeof si);
     r = waitid(P_PID, pid, &si, WCONTINUED);
     show_info("waitid continued", r, &si, pid);
-    printf("chld code=%d status=%d\n", chld_code, chld_status);
     kill(pid, SIGSTOP);
     waitpid(pid, &status, WUNTRACED);
     kill(pid, SIGKILL);

@@ -5,6 +5,7 @@
 
 mod action;
 pub(crate) mod deliver;
+mod describe;
 mod fpstate;
 pub(crate) mod frame_i386;
 mod queue;

@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use self::args::Arg;
 use crate::syscall::table::Args;
+use crate::task::WaitStatus;
 use crate::{Errno, Result, SyscallCx};
 
 /// Where lines go.
@@ -101,6 +102,19 @@ pub fn signal(cx: &SyscallCx, text: &str) {
     if let Some(output) = output {
         output.line(&format!("{}--- {text} ---", prefix(cx)));
     }
+}
+
+/// Prints how a task ended.
+pub fn ended(cx: &SyscallCx, status: WaitStatus) {
+    let output = cx.kernel.strace.borrow().clone();
+    let Some(output) = output else { return };
+    let text = match status {
+        WaitStatus::Signaled { signal, core } => {
+            format!("killed by {signal}{}", if core { " (core dumped)" } else { "" })
+        }
+        status => format!("exited with {}", status.shell_code()),
+    };
+    output.line(&format!("{}+++ {text} +++", prefix(cx)));
 }
 
 /// strace names the process once there is more than one.

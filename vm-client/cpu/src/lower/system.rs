@@ -55,6 +55,9 @@ pub(super) fn lower(b: &mut Builder, insn: &Instruction) -> Option<()> {
         | Mnemonic::Pause
         | Mnemonic::Endbr32
         | Mnemonic::Endbr64
+        // Shadow stacks are off: then reading their pointer does nothing.
+        | Mnemonic::Rdsspd
+        | Mnemonic::Rdsspq
         | Mnemonic::Lfence
         | Mnemonic::Mfence
         | Mnemonic::Sfence

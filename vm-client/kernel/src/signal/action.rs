@@ -134,7 +134,7 @@ pub struct AltStack {
     pub base: u64,
     /// Bytes; 0 when there is none.
     pub size: u64,
-    /// SS_AUTODISARM or 0.
+    /// `ss_flags` as set.
     pub flags: u32,
 }
 

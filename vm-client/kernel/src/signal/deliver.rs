@@ -7,9 +7,10 @@ use linux_abi::signal::{SigSet, Signal};
 use vm_cpu::reg;
 
 use super::action::{DefaultAction, Handler, default_action};
+use super::describe::describe;
 use super::{Action, frame_i386, sa};
 use crate::task::{Task, WaitStatus};
-use crate::{Errno, SyscallCx};
+use crate::{Errno, SyscallCx, strace};
 
 /// `restart_syscall(2)` on i386.
 const NR_RESTART_SYSCALL: u64 = 0;
@@ -49,6 +50,9 @@ pub(crate) async fn deliver(cx: &SyscallCx, mut interrupted: Option<Interrupted>
         let Some(info) = dequeue(task, SigSet(!task.blocked.get().0)) else { break };
         let sighand = Rc::clone(&task.group.sighand.borrow());
         let action = sighand.get(info.signal);
+        if cx.kernel.strace.borrow().is_some() {
+            strace::signal(cx, &describe(&info));
+        }
         match action.handler {
             Handler::Ignore => {}
             Handler::Function(handler) => {

@@ -37,6 +37,8 @@ const FLAG_RF: u32 = 0x1_0000;
 const USER_CS: u16 = 0x23;
 const USER_DS: u16 = 0x2b;
 
+/// Smallest stack that sigaltstack(2) takes.
+pub(crate) const MINSIGSTKSZ: u64 = 2048;
 /// `ss_flags` of sigaltstack(2).
 pub(crate) const SS_ONSTACK: u32 = 1;
 /// No alternate stack.
@@ -138,8 +140,8 @@ pub(super) async fn push(
             out.0.extend_from_slice(&info.encode());
             // uc_flags and uc_link; the processor has no XSAVE.
             out.word(0).word(0);
-            let flags = altstack_flags(&stack, u64::from(current)) | stack.flags & SS_AUTODISARM;
-            out.word(stack.base as u32).word(flags).word(stack.size as u32);
+            // The flags as they were set, not whether the stack is in use.
+            out.word(stack.base as u32).word(stack.flags).word(stack.size as u32);
             out.0.extend_from_slice(&sc);
             out.word(mask.0 as u32).word((mask.0 >> 32) as u32);
             out.0.extend_from_slice(&RT_RETCODE);
@@ -253,8 +255,9 @@ pub(crate) async fn pop(task: &Task, mm: &Mm, frame: Frame) -> Result<Returned> 
     if let Some((base, flags, size)) = stack {
         let old = task.altstack.get();
         // As sigaltstack(2) would, but errors are ignored.
-        if !on_altstack(&old, sp) && matches!(flags & !SS_AUTODISARM, 0 | SS_ONSTACK) {
-            task.altstack.set(AltStack { base: u64::from(base), size: u64::from(size), flags: flags & SS_AUTODISARM });
+        let valid = matches!(flags & !SS_AUTODISARM, 0 | SS_ONSTACK) && u64::from(size) >= MINSIGSTKSZ;
+        if !on_altstack(&old, sp) && valid {
+            task.altstack.set(AltStack { base: u64::from(base), size: u64::from(size), flags });
         }
     }
     Ok(Returned { mask: SigSet(mask), eax })

@@ -110,7 +110,8 @@ impl Kernel {
     fn complete(&self, task: &Rc<Task>, signal: Signal) {
         let group = &task.group;
         self.signal_arrived.wake_all();
-        if signal != Signal::KILL && task.blocked.get().contains(signal) {
+        // What is stopped looks at its signals when it continues; only SIGKILL does not wait for that.
+        if signal != Signal::KILL && (task.blocked.get().contains(signal) || task.stopped.get()) {
             return;
         }
         let deadly = group.sighand.borrow().get(signal).handler == Handler::Default

@@ -10,7 +10,9 @@ use vm_rt::{Either, first_of};
 use super::table::{Args, Row, now, wait};
 use super::time::{read_timespec32, read_timespec64};
 use crate::signal::deliver::{dequeue, without_uncatchable};
-use crate::signal::frame_i386::{self, Frame, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, altstack_flags, uncatchable};
+use crate::signal::frame_i386::{
+    self, Frame, MINSIGSTKSZ, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, altstack_flags, uncatchable,
+};
 use crate::signal::{Action, AltStack, Handler, sa};
 use crate::task::{Pid, Task, ThreadGroup, cap};
 use crate::{Errno, Result, SyscallCx};
@@ -471,9 +473,6 @@ async fn leave_handler(cx: &SyscallCx, frame: Frame) -> Result<i64> {
     }
 }
 
-/// Smallest stack that sigaltstack(2) takes.
-const MINSIGSTKSZ: u64 = 2048;
-
 async fn sigaltstack(cx: &SyscallCx, [new, old, ..]: Args) -> Result<i64> {
     let sp = cx.task.cpu.borrow().gpr[reg::RSP];
     let before = cx.task.altstack.get();
@@ -486,9 +485,9 @@ async fn sigaltstack(cx: &SyscallCx, [new, old, ..]: Args) -> Result<i64> {
         }
         let mode = flags & !SS_AUTODISARM;
         let stack = match mode {
-            SS_DISABLE => AltStack::default(),
+            SS_DISABLE => AltStack { base: 0, size: 0, flags },
             0 | SS_ONSTACK if u64::from(size) < MINSIGSTKSZ => return Err(Errno::ENOMEM),
-            0 | SS_ONSTACK => AltStack { base: u64::from(base), size: u64::from(size), flags: flags & SS_AUTODISARM },
+            0 | SS_ONSTACK => AltStack { base: u64::from(base), size: u64::from(size), flags },
             _ => return Err(Errno::EINVAL),
         };
         cx.task.altstack.set(stack);

@@ -8,12 +8,13 @@ use super::{Task, TaskState, ThreadGroup, WaitStatus};
 use crate::signal::send::child_info;
 use crate::signal::{Handler, SigInfo, sa};
 use crate::vfs::FdTable;
-use crate::{Kernel, SyscallCx, syscall};
+use crate::{Kernel, SyscallCx, strace, syscall};
 
 /// Ends the task: gives back what it holds, tells who waits, and with the last thread ends the process.
 pub(crate) async fn end(cx: &SyscallCx) {
     let (kernel, task, group) = (&cx.kernel, &cx.task, &cx.task.group);
     task.dying.set(true);
+    strace::ended(cx, group.exiting.get().unwrap_or(WaitStatus::Exited(task.exit_code.get())));
     release_memory(cx).await;
     let files = task.files.replace(FdTable::new(&kernel.vfs));
     drop(files);

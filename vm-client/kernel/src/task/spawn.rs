@@ -45,8 +45,8 @@ impl Kernel {
         let pid = self.processes.allocate()?;
         let now = self.now_monotonic();
         let limits = Rlimits::new(self.processes.max_tasks as u64);
-        let session = Rc::new(Session::new(0));
-        let group = Rc::new(ThreadGroup::new(pid, Weak::new(), 0, session, Rc::new(SigHand::default()), limits, now));
+        let session = Rc::new(Session::new(pid));
+        let group = Rc::new(ThreadGroup::new(pid, Weak::new(), pid, session, Rc::new(SigHand::default()), limits, now));
         group.unkillable.set(true);
         let task = Rc::new(Task::new(TaskParts {
             tid: pid,

@@ -146,7 +146,14 @@ impl Kernel {
                 }
                 tty.hang_up();
             }
-            super::TtyName::Pts(_) => self.disassociate_tty(session),
+            super::TtyName::Pts(_) => {
+                let pgrp = tty.pgrp.get();
+                tty.release_session(false);
+                *session.tty.borrow_mut() = None;
+                if pgrp > 0 {
+                    self.signal_pgrp(pgrp, Signal::HUP);
+                }
+            }
         }
     }
 }

@@ -1,0 +1,197 @@
+//! Runs the programs beside this file on the kernel of this computer and in `vmrun`, and compares what they print and how
+//! they end. The host's Linux is what says what is right; nothing here is recorded.
+//!
+//! Each program is built twice with `gcc -m32`: static, and dynamic with the host's 32-bit C library copied into the image.
+//! The image is an ext2 file made by `mke2fs -d`; after the programs that write, `e2fsck` looks at it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How a program is linked.
+#[derive(Clone, Copy, Debug)]
+enum Linkage {
+    Static,
+    Dynamic,
+}
+
+impl Linkage {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Static => "static",
+            Self::Dynamic => "dynamic",
+        }
+    }
+}
+
+/// Longest time one program may take, here or there.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Libraries a dynamic program needs, wherever this distribution keeps them.
+const LIBRARIES: [&str; 4] = ["ld-linux.so.2", "libc.so.6", "libm.so.6", "libgcc_s.so.1"];
+const LIBRARY_DIRS: [&str; 4] = ["/usr/lib32", "/lib32", "/usr/lib/i386-linux-gnu", "/lib/i386-linux-gnu"];
+
+fn programs_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/guest/programs")
+}
+
+fn work_dir() -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guest");
+    std::fs::create_dir_all(&dir).expect("the target directory can be written");
+    dir
+}
+
+fn program_names() -> Vec<String> {
+    let entries = std::fs::read_dir(programs_dir()).expect("tests/guest/programs is there");
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.path().file_name()?.to_str().map(str::to_owned))
+        .filter_map(|name| name.strip_suffix(".c").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
+fn check(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Builds everything once and gives the image.
+fn image() -> &'static Path {
+    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let root = work_dir().join("root");
+        let _ = std::fs::remove_dir_all(&root);
+        for dir in ["bin", "dev", "etc", "lib", "lib32", "proc", "root", "sys", "tmp"] {
+            std::fs::create_dir_all(root.join(dir)).expect("the target directory can be written");
+        }
+        check(Command::new("chmod").arg("1777").arg(root.join("tmp")));
+        for name in program_names() {
+            let source = programs_dir().join(format!("{name}.c"));
+            for linkage in [Linkage::Static, Linkage::Dynamic] {
+                let mut gcc = Command::new("gcc");
+                gcc.args(["-m32", "-O1", "-w", "-pthread", "-msse2", "-fno-pie", "-no-pie"]);
+                if matches!(linkage, Linkage::Static) {
+                    gcc.arg("-static");
+                }
+                gcc.arg("-o").arg(root.join("bin").join(format!("{name}.{}", linkage.suffix()))).arg(&source);
+                check(&mut gcc);
+            }
+        }
+        for library in LIBRARIES {
+            let found = LIBRARY_DIRS.iter().map(|dir| Path::new(dir).join(library)).find(|path| path.exists());
+            let found = found.unwrap_or_else(|| panic!("no 32-bit {library}: install gcc-multilib"));
+            std::fs::copy(&found, root.join("lib32").join(library)).expect("libraries can be copied");
+        }
+        std::fs::copy(root.join("lib32/ld-linux.so.2"), root.join("lib/ld-linux.so.2")).expect("it can be copied");
+        let image = work_dir().join("guest.ext2");
+        let _ = std::fs::remove_file(&image);
+        let mut mke2fs = Command::new("mke2fs");
+        mke2fs.args(["-q", "-t", "ext2", "-b", "4096", "-d"]).arg(&root).arg(&image).arg("128M");
+        // Everything in it belongs to root, whoever runs the tests.
+        mke2fs.args(["-E", "root_owner=0:0"]);
+        check(&mut mke2fs);
+        image
+    })
+}
+
+/// Runs a command to its end with nothing on standard input.
+fn run(mut command: Command, what: &str) -> Output {
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LANG", "C");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let started = Instant::now();
+    let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    let read = |mut from: Box<dyn std::io::Read + Send>| {
+        std::thread::spawn(move || {
+            let mut all = Vec::new();
+            let _ = from.read_to_end(&mut all);
+            all
+        })
+    };
+    let (stdout, stderr) = (read(Box::new(stdout)), read(Box::new(stderr)));
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            break status;
+        }
+        if started.elapsed() > PATIENCE {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("{what} took longer than {PATIENCE:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    Output { status, stdout: stdout.join().expect("readers end"), stderr: stderr.join().expect("readers end") }
+}
+
+/// The exit status as a shell and `vmrun` give it.
+fn shell_status(output: &Output) -> i32 {
+    use std::os::unix::process::ExitStatusExt as _;
+    output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default())
+}
+
+fn text(output: &Output) -> String {
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let _ = write!(text, "{}", String::from_utf8_lossy(&output.stderr));
+    let _ = writeln!(text, "status {}", shell_status(output));
+    text
+}
+
+/// The lines that differ, with what both sides say.
+fn difference(native: &str, guest: &str) -> String {
+    let mut out = String::new();
+    let (native, guest): (Vec<_>, Vec<_>) = (native.lines().collect(), guest.lines().collect());
+    for index in 0..native.len().max(guest.len()) {
+        let (here, there) = (native.get(index), guest.get(index));
+        if here != there {
+            let _ = writeln!(out, "line {}:\n  Linux: {}\n  vmrun: {}", index + 1, here.unwrap_or(&"-"), there.unwrap_or(&"-"));
+        }
+    }
+    out
+}
+
+fn compare(name: &str, linkage: Linkage) {
+    let image = image();
+    let file = format!("{name}.{}", linkage.suffix());
+    let mut native = Command::new(work_dir().join("root/bin").join(&file));
+    native.current_dir("/tmp");
+    let native = text(&run(native, &format!("{file} on this computer")));
+    let mut guest = Command::new(env!("CARGO_BIN_EXE_vmrun"));
+    guest.arg("--ext2").arg(image).args(["--memory", "256", "--cwd", "/tmp", "--env", "LANG=C", "--"]);
+    guest.arg(format!("/bin/{file}"));
+    let guest = text(&run(guest, &format!("{file} in vmrun")));
+    assert!(native == guest, "{file} differs\n{}", difference(&native, &guest));
+}
+
+macro_rules! programs {
+    ($($name:ident)*) => {
+        $(mod $name {
+            #[test]
+            fn static_prints_what_linux_prints() {
+                super::compare(stringify!($name), super::Linkage::Static);
+            }
+
+            #[test]
+            fn dynamic_prints_what_linux_prints() {
+                super::compare(stringify!($name), super::Linkage::Dynamic);
+            }
+        })*
+
+        #[test]
+        fn every_program_is_compared() {
+            assert_eq!(program_names(), [$(stringify!($name)),*]);
+        }
+    };
+}
+
+programs! {
+    exec_state
+    faults
+    frames
+    jobs
+    pthreads
+    signal_delivery
+    wait_status
+}
