@@ -152,7 +152,7 @@ pub(super) async fn push(
             out.0.extend_from_slice(&OLD_RETCODE);
         }
         let mut fp = fpstate::encode_header(&cpu).to_vec();
-        fp.extend_from_slice(&fpstate::encode_fxsave(&cpu));
+        fp.extend_from_slice(&cpu.fxsave_image());
         (frame_at, out.0, fp_at, fp)
     };
     mm.write(VirtAddr(u64::from(fp_at)), &fp_bytes).await?;
