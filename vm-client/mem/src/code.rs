@@ -45,11 +45,13 @@ impl Mmu {
 
     pub(crate) fn note_code_write(&mut self, frame: FrameId, bytes: Range<u16>) {
         // A loop that fills a page grows one entry instead of adding thousands.
-        if let Some((last, range)) = self.code_writes.last_mut() {
-            if *last == frame && bytes.start <= range.end && range.start <= bytes.end {
-                *range = range.start.min(bytes.start)..range.end.max(bytes.end);
-                return;
-            }
+        if let Some((last, range)) = self.code_writes.last_mut()
+            && *last == frame
+            && bytes.start <= range.end
+            && range.start <= bytes.end
+        {
+            *range = range.start.min(bytes.start)..range.end.max(bytes.end);
+            return;
         }
         self.code_writes.push((frame, bytes));
     }

@@ -117,10 +117,8 @@ impl Mm {
         let around = matches!((&step, &area.backing), (Step::Done, Backing::Anonymous)) && present.is_none();
         let start = area.start;
         drop(areas);
-        if around {
-            if let Some(area) = self.areas.borrow_mut().find_mut(start) {
-                area.faulted = area.faulted.saturating_add(1);
-            }
+        if around && let Some(area) = self.areas.borrow_mut().find_mut(start) {
+            area.faulted = area.faulted.saturating_add(1);
         }
         Ok(step)
     }

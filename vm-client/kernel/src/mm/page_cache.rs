@@ -400,11 +400,11 @@ impl PageCache {
 
     /// Notes that a page was stored to through a mapping that goes away.
     pub(super) fn mark_dirty(&self, index: u64) {
-        if matches!(self.content, Content::Source(_)) {
-            if let Some(page) = self.pages.borrow_mut().get_mut(&index) {
-                page.dirty = true;
-                self.maybe_dirty.borrow_mut().insert(index);
-            }
+        if matches!(self.content, Content::Source(_))
+            && let Some(page) = self.pages.borrow_mut().get_mut(&index)
+        {
+            page.dirty = true;
+            self.maybe_dirty.borrow_mut().insert(index);
         }
     }
 
