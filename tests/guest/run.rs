@@ -146,7 +146,13 @@ fn difference(native: &str, guest: &str) -> String {
     for index in 0..native.len().max(guest.len()) {
         let (here, there) = (native.get(index), guest.get(index));
         if here != there {
-            let _ = writeln!(out, "line {}:\n  Linux: {}\n  vmrun: {}", index + 1, here.unwrap_or(&"-"), there.unwrap_or(&"-"));
+            let _ = writeln!(
+                out,
+                "line {}:\n  Linux: {}\n  vmrun: {}",
+                index + 1,
+                here.unwrap_or(&"-"),
+                there.unwrap_or(&"-")
+            );
         }
     }
     out

@@ -87,4 +87,9 @@ pub trait Engine {
     /// Drops everything derived from these bytes of a frame, because somebody other than running guest code changed them
     /// or the frame got a new use. Cheap when no code was ever cached from the frame.
     fn forget(&mut self, frame: FrameId, bytes: Range<u16>);
+
+    /// Instructions met that the engine does not know: name, and how often code with one was prepared.
+    fn unknown_instructions(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
 }

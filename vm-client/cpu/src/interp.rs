@@ -52,6 +52,10 @@ impl Engine for Interpreter {
             self.emptied.push(frame);
         }
     }
+
+    fn unknown_instructions(&self) -> Vec<(String, u64)> {
+        self.unknown.iter().map(|(name, count)| (name.clone(), *count)).collect()
+    }
 }
 
 /// What a block was made for, besides its address.
@@ -91,11 +95,6 @@ impl Interpreter {
     /// An interpreter with an empty cache.
     pub fn new() -> Interpreter {
         Interpreter { core: Box::new(Core::new()), cache: Cache::new(), unknown: Unknown::new(), emptied: Vec::new() }
-    }
-
-    /// How often blocks were made with instructions that the engine does not know, by mnemonic.
-    pub fn unknown_instructions(&self) -> &Unknown {
-        &self.unknown
     }
 
     /// How many blocks and operations are cached.

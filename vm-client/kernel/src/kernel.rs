@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -100,8 +101,29 @@ pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC Skiff 0.1";
 pub struct Diagnostics {
     /// System calls that do not exist here: number, name, program, how often.
     pub unknown_calls: Vec<(u32, &'static str, String, u64)>,
+    /// Instructions that the engine does not know: name, and how often a block with one was made.
+    pub unknown_instructions: Vec<(String, u64)>,
     /// Each task: number, name, state, and the call it is in.
     pub tasks: Vec<(i32, String, &'static str, Option<&'static str>)>,
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, name, program, count) in &self.unknown_calls {
+            writeln!(f, "unknown system call {number} ({name}) by {program}: {count} times")?;
+        }
+        for (name, count) in &self.unknown_instructions {
+            writeln!(f, "unknown instruction {name}: {count} times")?;
+        }
+        for (tid, name, state, call) in &self.tasks {
+            writeln!(
+                f,
+                "task {tid} ({name}) is {state}{}",
+                call.map(|call| format!(" in {call}")).unwrap_or_default()
+            )?;
+        }
+        Ok(())
+    }
 }
 
 impl Kernel {
@@ -281,6 +303,6 @@ impl Kernel {
             .iter()
             .map(|task| (task.tid(), task.comm_text(), task.state.get().word(), task.in_syscall.get().map(name)))
             .collect();
-        Diagnostics { unknown_calls, tasks }
+        Diagnostics { unknown_calls, unknown_instructions: self.engine.borrow().unknown_instructions(), tasks }
     }
 }

@@ -1,1 +1,19 @@
-//! To be written.
+//! One virtual machine, assembled: CPU engine, memory, kernel, file systems, terminals and the programs the host starts.
+//!
+//! It puts the crates below together and adds nothing of its own to them: [`Machine`] builds a kernel over a host and a
+//! root disk, [`Machine::start`] runs a program on a console or on streams, [`Machine::turn`] lets everything go on. It is
+//! used by the browser front (`vm-browser`) and, natively, by the `vmrun` command.
+
+mod disk;
+mod machine;
+mod mounts;
+#[cfg(feature = "native")]
+pub mod native;
+mod program;
+mod stream;
+
+pub use disk::{ImageDisk, OpenDiskError};
+pub use machine::{Machine, MachineOptions, Status};
+pub use mounts::MountError;
+pub use program::{Program, Running, Stdio};
+pub use stream::StreamSink;

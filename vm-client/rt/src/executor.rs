@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 #[derive(Default)]
 struct ReadyList {
     ids: Mutex<VecDeque<u64>>,
+    notify: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 struct TaskWaker {
@@ -41,8 +42,13 @@ impl Wake for TaskWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let mut ids = self.ready.ids.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if !ids.contains(&self.id) {
-            ids.push_back(self.id);
+        if ids.contains(&self.id) {
+            return;
+        }
+        ids.push_back(self.id);
+        drop(ids);
+        if let Some(notify) = self.ready.notify.get() {
+            notify();
         }
     }
 }
@@ -73,6 +79,12 @@ impl Executor {
     /// Creates an executor without tasks.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets what is called, on any thread, whenever a task becomes able to run: a host that sleeps between turns comes back
+    /// then. It can be set once; later calls change nothing.
+    pub fn on_wake(&self, notify: impl Fn() + Send + Sync + 'static) {
+        let _ = self.ready.notify.set(Box::new(notify));
     }
 
     /// Adds a task; it is polled for the first time in the next turn.

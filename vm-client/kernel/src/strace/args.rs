@@ -64,8 +64,6 @@ pub(super) enum Arg {
     TwoFds,
     /// A wait status coming out.
     WaitStatus,
-    /// A 32-bit number coming out.
-    IntOut,
     /// The request of ioctl(2).
     Ioctl,
     /// A structure coming out: shown as its address.
@@ -84,7 +82,6 @@ impl Arg {
                 | Self::Timespec64Out
                 | Self::TwoFds
                 | Self::WaitStatus
-                | Self::IntOut
         )
     }
 }
@@ -138,7 +135,6 @@ pub(super) async fn text(cx: &SyscallCx, kind: Arg, args: &Args, index: usize, r
             format!("[{}, {}]", word(0), word(4))
         }),
         Arg::WaitStatus => read(cx, value, 4).await.map(|b| wait_status(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
-        Arg::IntOut => read(cx, value, 4).await.map(|b| format!("[{}]", i32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
         Arg::Ioctl => Some(flags::one(value as u32, flags::IOCTL)),
     };
     out.unwrap_or_else(|| address(value))

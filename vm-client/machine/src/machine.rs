@@ -1,0 +1,136 @@
+//! The machine.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use vm_block::BlockDevice;
+use vm_cpu::Interpreter;
+use vm_kernel::host::Host;
+use vm_kernel::kernel::Diagnostics;
+use vm_kernel::{Kernel, Result, strace};
+use vm_mem::{Mmu, PAGE_SIZE};
+use vm_rt::Turn;
+
+use crate::mounts::{self, MountError};
+use crate::program::{self, Program, Running};
+
+/// How a machine is made.
+#[derive(Clone, Debug)]
+pub struct MachineOptions {
+    /// Guest memory, bytes.
+    pub memory: u64,
+    /// Host name of the guest.
+    pub hostname: String,
+}
+
+impl Default for MachineOptions {
+    fn default() -> Self {
+        Self { memory: 512 << 20, hostname: "skiff".to_owned() }
+    }
+}
+
+/// What a machine is doing, for a status line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Tasks that have not ended.
+    pub tasks: usize,
+    /// Tasks made since the start.
+    pub created: u64,
+    /// Guest memory in use, bytes.
+    pub memory_used: u64,
+    /// Guest memory there is, bytes.
+    pub memory_total: u64,
+    /// Instructions executed since the start.
+    pub retired: u64,
+}
+
+/// A virtual machine.
+pub struct Machine {
+    kernel: Rc<Kernel>,
+}
+
+impl Machine {
+    /// Makes a machine without disks. Fails with a message when the host does not have the memory.
+    pub fn new(host: Host, options: &MachineOptions) -> std::result::Result<Rc<Self>, String> {
+        let frames = u32::try_from(options.memory / PAGE_SIZE as u64).map_err(|_| "memory is limited to 16 TiB")?;
+        let mmu = Mmu::new(frames)
+            .map_err(|error| format!("the host cannot provide {} MiB of memory: {error}", options.memory >> 20))?;
+        let kernel = Kernel::new(host, mmu, Box::new(Interpreter::new()));
+        kernel.uts.borrow_mut().nodename = options.hostname.clone().into_bytes();
+        Ok(Rc::new(Self { kernel }))
+    }
+
+    /// The kernel inside.
+    pub fn kernel(&self) -> &Rc<Kernel> {
+        &self.kernel
+    }
+
+    /// Mounts the root disk (ext2) and everything Linux programs expect below it.
+    pub async fn mount_root(&self, disk: impl BlockDevice + 'static) -> std::result::Result<(), MountError> {
+        mounts::mount_all(&self.kernel, disk).await
+    }
+
+    /// Starts a program; on a console it leads a session of its own.
+    pub async fn start(&self, program: Program) -> Result<Running> {
+        program::start(&self.kernel, program).await
+    }
+
+    /// Lets the machine run for about `budget` of host time and says when to come again.
+    pub fn turn(&self, budget: Duration) -> Turn {
+        self.kernel.turn(budget)
+    }
+
+    /// Runs a future of the host together with the machine.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.kernel.executor.spawn(future);
+    }
+
+    /// Sets what is called, on any thread, when a turn has something to do again.
+    pub fn on_wake(&self, notify: impl Fn() + Send + Sync + 'static) {
+        self.kernel.executor.on_wake(notify);
+    }
+
+    /// Takes what was typed on a virtual terminal (1 is the first).
+    pub fn console_input(&self, vt: usize, bytes: &[u8]) {
+        self.kernel.console_input(vt, bytes);
+    }
+
+    /// Tells that a virtual terminal has another size.
+    pub fn console_resized(&self, vt: usize, cols: u16, rows: u16) {
+        self.kernel.console_resized(vt, cols, rows);
+    }
+
+    /// Tells that a virtual terminal that was congested takes output again.
+    pub fn console_drained(&self, vt: usize) {
+        self.kernel.console_drained(vt);
+    }
+
+    /// Waits until everything written is durable.
+    pub async fn sync(&self) -> Result<()> {
+        self.kernel.vfs.sync_all().await
+    }
+
+    /// Prints system calls from now on, or no more.
+    pub fn trace(&self, output: Option<Rc<dyn strace::Output>>) {
+        *self.kernel.strace.borrow_mut() = output;
+    }
+
+    /// What it is doing.
+    pub fn status(&self) -> Status {
+        let (free, total) = self.kernel.mmu.borrow().free_frames();
+        let bytes = |frames: u32| u64::from(frames) * PAGE_SIZE as u64;
+        Status {
+            tasks: self.kernel.processes.task_count(),
+            created: self.kernel.processes.created(),
+            memory_used: bytes(total - free),
+            memory_total: bytes(total),
+            retired: self.kernel.clock.retired(),
+        }
+    }
+
+    /// What to show when something does not work.
+    pub fn diagnostics(&self) -> Diagnostics {
+        self.kernel.diagnostics()
+    }
+}

@@ -1,0 +1,94 @@
+//! The mount tree of a machine.
+
+use std::fmt;
+use std::rc::Rc;
+
+use ext2::{Ext2, Ext2Error};
+use linux_abi::fcntl::AT_FDCWD;
+use linux_abi::stat::makedev;
+use vm_block::BlockDevice;
+use vm_kernel::fs::ext2::Ext2Fs;
+use vm_kernel::fs::tmpfs::{TmpFs, TmpOptions};
+use vm_kernel::fs::{dev, devpts::DevPts, proc, sysfs};
+use vm_kernel::vfs::{FileSystem, Follow, mount::flags, walk};
+use vm_kernel::{Errno, Kernel, SyscallCx};
+
+/// Why the root disk could not be mounted.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum MountError {
+    /// The disk holds no ext2 file system that can be used.
+    Disk(Ext2Error),
+    /// A directory that programs need could not be mounted.
+    Tree {
+        /// The mount point.
+        point: &'static str,
+        /// What went wrong.
+        error: Errno,
+    },
+}
+
+impl fmt::Display for MountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(error) => write!(f, "the disk cannot be mounted: {error}"),
+            Self::Tree { point, error } => write!(f, "{point} cannot be mounted: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for MountError {}
+
+/// The device number of the root disk: the first one of `virtblk`, as on a cloud machine.
+const ROOT_DEVICE: (u32, u32) = (254, 0);
+
+/// Mounts the root disk and, where the image has a directory for it, each of the file systems that programs expect.
+pub(crate) async fn mount_all(kernel: &Rc<Kernel>, disk: impl BlockDevice + 'static) -> Result<(), MountError> {
+    let read_only = disk.read_only();
+    let now = kernel.now_realtime();
+    let options = if read_only { ext2::MountOptions::read_only() } else { ext2::MountOptions::default() };
+    let disk = Ext2::mount(disk, options).await.map_err(MountError::Disk)?;
+    let root = Ext2Fs::new(kernel, disk, makedev(ROOT_DEVICE.0, ROOT_DEVICE.1));
+    let root = root.await.map_err(|error| MountError::Tree { point: "/", error })?;
+    let root =
+        kernel.vfs.mounts.mount_root(root, "/dev/root", if read_only { flags::RDONLY } else { 0 } | flags::RELATIME);
+    kernel.create_init(root).map_err(|error| MountError::Tree { point: "/", error })?;
+    let cx = kernel.init_context().map_err(|error| MountError::Tree { point: "/", error })?;
+
+    dev::register(kernel);
+    let tmpfs = |options: &str| -> Result<Rc<dyn FileSystem>, Errno> {
+        let options = TmpOptions::new(&kernel.memory).parse(options)?;
+        Ok(TmpFs::new(&kernel.memory, kernel.vfs.new_device_number(), options, now))
+    };
+    let nosuid = flags::NOSUID | flags::RELATIME;
+    let none = nosuid | flags::NODEV | flags::NOEXEC;
+    mount(&cx, "/proc", "proc", Ok(proc::new(kernel)), none).await?;
+    mount(&cx, "/sys", "sysfs", Ok(sysfs::new(kernel)), none).await?;
+    let devices = tmpfs("mode=755");
+    if let Ok(fs) = &devices {
+        let populated = dev::populate(kernel, &fs.root()).await;
+        populated.map_err(|error| MountError::Tree { point: "/dev", error })?;
+    }
+    mount(&cx, "/dev", "udev", devices, nosuid).await?;
+    mount(&cx, "/dev/pts", "devpts", Ok(DevPts::new(kernel)), nosuid | flags::NOEXEC).await?;
+    mount(&cx, "/dev/shm", "tmpfs", tmpfs("mode=1777"), nosuid | flags::NODEV).await?;
+    mount(&cx, "/run", "tmpfs", tmpfs("mode=755"), nosuid | flags::NODEV).await
+}
+
+async fn mount(
+    cx: &SyscallCx,
+    point: &'static str,
+    source: &str,
+    fs: Result<Rc<dyn FileSystem>, Errno>,
+    flags: u32,
+) -> Result<(), MountError> {
+    let mounted = async {
+        let at = match walk::resolve(cx, AT_FDCWD, point.as_bytes(), Follow::Yes).await {
+            // A minimal image without the directory does without the file system.
+            Err(Errno::ENOENT) => return Ok(()),
+            found => found?,
+        };
+        cx.kernel.vfs.mounts.mount(fs?, &at, source, flags).map(drop)
+    };
+    mounted.await.map_err(|error| MountError::Tree { point, error })
+}

@@ -1,0 +1,35 @@
+//! Root disks of the native host. What the guest writes is kept in memory, unless a file is to be written.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::Context;
+use vm_block::remote::native::NativeNetwork;
+use vm_block::remote::{ImageRef, OpenOptions};
+use vm_block::{FileDevice, MemoryStore, Overlay, OverlayOptions, Shelf};
+
+use crate::Machine;
+
+/// Mounts a file with an ext2 file system.
+pub async fn mount_file(machine: &Rc<Machine>, path: &Path, write: bool) -> anyhow::Result<()> {
+    if write {
+        machine.mount_root(FileDevice::open(path)?).await?;
+        return Ok(());
+    }
+    let base = FileDevice::open_read_only(path)?;
+    let identity = [0; 32];
+    let store = MemoryStore::open(&Shelf::new(), identity);
+    let overlay = Rc::new(Overlay::open(base, identity, store, OverlayOptions::default()).await?);
+    let writer = Rc::clone(&overlay);
+    let (timers, clock) = (machine.timers(), machine.clock());
+    machine.spawn(async move { writer.run_writeback(timers, clock).await });
+    machine.mount_root(overlay).await?;
+    Ok(())
+}
+
+/// Mounts an image of a store.
+pub async fn mount_image(machine: &Rc<Machine>, network: Rc<NativeNetwork>, image: &ImageRef) -> anyhow::Result<()> {
+    let open_store = async |identity| Ok(MemoryStore::open(&Shelf::new(), identity));
+    let disk = machine.open_image(network, image, OpenOptions::default(), open_store).await?;
+    machine.mount_root(disk).await.context("mounting it")
+}
