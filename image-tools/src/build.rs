@@ -1,7 +1,10 @@
 //! Making an image.
 
 use std::fs::File;
+use std::future::Future;
 use std::path::Path;
+use std::pin::pin;
+use std::task::{Context as TaskContext, Poll, Waker};
 
 use anyhow::{Context, Result, bail, ensure};
 use block_proto::section::BuildInfo;
@@ -11,7 +14,6 @@ use ext2::{Ext2, MountOptions, Time};
 use vm_block::{BlockError, FileDevice};
 
 use crate::chunk::{self, Chunked, Identity};
-use crate::device::run_now;
 use crate::progress::Progress;
 use crate::source::data::DataReader;
 use crate::source::tree::Files;
@@ -203,4 +205,17 @@ fn make(
     run_now(format(&device, &format_options, tree, read)).context("cannot write the file system")?;
     drop(device);
     Ok(disk)
+}
+
+/// Runs a future over devices that never wait, such as files.
+fn run_now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut cx = TaskContext::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
+            return value;
+        }
+        // It only gave up its turn; nothing else can be awaited here.
+        std::thread::yield_now();
+    }
 }

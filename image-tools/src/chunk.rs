@@ -10,8 +10,8 @@ use block_proto::envelope::Sealer;
 use block_proto::section::BuildInfo;
 use block_proto::{CHUNK_SIZE, Hash, Manifest, PAGE_CHUNKS, Page, Section, SectionKind};
 use rayon::prelude::*;
-use rustix::fs::SeekFrom;
 
+use crate::holes;
 use crate::progress::Progress;
 use crate::store::{Put, Store};
 
@@ -120,21 +120,10 @@ pub(crate) struct Identity<'a> {
 /// The numbers of the chunks that are not holes of the file.
 fn data_chunks(disk: &File, size: u64) -> io::Result<Vec<u32>> {
     let chunk = CHUNK_SIZE as u64;
-    let mut numbers = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let start = match rustix::fs::seek(disk, SeekFrom::Data(at)) {
-            Ok(start) => start,
-            // Nothing but a hole from here on.
-            Err(rustix::io::Errno::NXIO) => break,
-            // A file system that cannot tell: all of it may be data.
-            Err(rustix::io::Errno::INVAL) => at,
-            Err(error) => return Err(error.into()),
-        };
-        let end = rustix::fs::seek(disk, SeekFrom::Hole(start)).unwrap_or(size).min(size);
-        let first = numbers.last().map_or(0, |last| u64::from(*last) + 1).max(start / chunk);
-        numbers.extend((first..end.div_ceil(chunk)).filter_map(|number| u32::try_from(number).ok()));
-        at = end.max(start + 1);
+    let mut numbers: Vec<u32> = Vec::new();
+    for range in holes::data_ranges(disk, size)? {
+        let first = numbers.last().map_or(0, |last| u64::from(*last) + 1).max(range.start / chunk);
+        numbers.extend((first..range.end.div_ceil(chunk)).filter_map(|number| u32::try_from(number).ok()));
     }
     Ok(numbers)
 }

@@ -10,8 +10,8 @@
 
 pub mod build;
 mod chunk;
-mod device;
 pub mod export;
+mod holes;
 pub mod inspect;
 mod progress;
 mod reader;

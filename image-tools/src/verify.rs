@@ -1,11 +1,11 @@
 //! Is an image what its name says? Every hash, then the file system.
 
-use std::collections::HashSet;
+use std::pin::pin;
 
 use anyhow::Result;
-use ext2::{Ext2, Ext2Error, FileType, Ino, MountOptions};
+use futures_util::future::{Either, select};
+use vm_block::{ChunkCache, DEFAULT_CACHE_BYTES};
 
-use crate::device::ImageDevice;
 use crate::progress::Progress;
 use crate::reader::Reader;
 
@@ -43,62 +43,25 @@ pub fn verify(reader: &Reader, progress: &dyn Progress) -> Result<Verdict> {
     drop(step);
     if verdict.is_good() {
         let _step = progress.step("checking the file system", None);
-        verdict.errors.extend(reader.run(check(reader))?);
+        verdict.errors.extend(reader.run(check_file_system(reader))?);
     }
     Ok(verdict)
 }
 
-/// Mounts the image and walks over every inode that has a name.
-async fn check(reader: &Reader) -> Vec<String> {
-    let mut errors = Vec::new();
-    let device = ImageDevice::new(reader.remote().clone());
-    let fs = match Ext2::mount(device, MountOptions::read_only()).await {
-        Ok(fs) => fs,
-        Err(error) => return vec![format!("file system: {error}")],
+/// Checks the file system, read as the VM reads it.
+async fn check_file_system(reader: &Reader) -> Vec<String> {
+    let device = ChunkCache::new(reader.remote().clone(), DEFAULT_CACHE_BYTES);
+    let (check, background) = (pin!(ext2::check::check(&device)), pin!(device.run()));
+    let result = match select(check, background).await {
+        Either::Left((result, _)) => result,
+        // The cache's own work never ends.
+        Either::Right(((), check)) => check.await,
     };
-    let mut todo = vec![(Ino::ROOT, String::new())];
-    let mut seen = HashSet::from([Ino::ROOT]);
-    while let Some((dir, path)) = todo.pop() {
-        let entries = match fs.read_dir(dir, 0).await {
-            Ok(entries) => entries,
-            Err(error) => {
-                errors.push(format!("directory {path}/: {error}"));
-                continue;
-            }
-        };
-        for entry in entries.iter().filter(|entry| entry.name != b"." && entry.name != b"..") {
-            let path = format!("{path}/{}", String::from_utf8_lossy(&entry.name));
-            if !seen.insert(entry.ino) {
-                continue;
-            }
-            match touch(&fs, entry.ino).await {
-                Ok(FileType::Directory) => todo.push((entry.ino, path)),
-                Ok(_) => {}
-                Err(error) => errors.push(format!("{path}: {error}")),
-            }
+    match result {
+        Ok(report) => {
+            let more = (report.more > 0).then(|| format!("file system: {} more findings", report.more));
+            report.findings.iter().map(|finding| format!("file system: {finding}")).chain(more).collect()
         }
+        Err(error) => vec![format!("file system: {error}")],
     }
-    errors
-}
-
-/// Reads an inode, its attributes, and its ends, so that its maps are walked.
-async fn touch(fs: &Ext2<ImageDevice>, ino: Ino) -> Result<FileType, Ext2Error> {
-    let inode = fs.inode(ino).await?;
-    let kind = inode.file_type();
-    for name in fs.list_xattrs(ino).await? {
-        fs.get_xattr(ino, &name).await?;
-    }
-    match kind {
-        FileType::Regular if inode.size > 0 => {
-            let mut byte = [0];
-            fs.read(ino, 0, &mut byte).await?;
-            fs.read(ino, inode.size - 1, &mut byte).await?;
-        }
-        FileType::Symlink => {
-            fs.read_link(ino).await?;
-        }
-        FileType::Unknown => return Err(Ext2Error::Invalid("an inode without a type")),
-        _ => {}
-    }
-    Ok(kind)
 }

@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use crate::holes;
 
 /// A run of a file's bytes within an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,23 @@ pub(crate) enum Data {
     Host(PathBuf),
     /// In an archive; zeros between the pieces.
     Pieces(Arc<File>, Vec<Piece>),
+}
+
+impl Data {
+    /// Which bytes are data, if some are not.
+    pub(crate) fn ranges(&self) -> io::Result<Option<Vec<Range<u64>>>> {
+        match self {
+            Self::Pieces(_, pieces) => Ok(Some(pieces.iter().map(|piece| piece.at..piece.at + piece.len).collect())),
+            Self::Host(path) => {
+                let found = std::fs::metadata(path)?;
+                // As large as its blocks: no need to open it.
+                if found.blocks() * 512 >= found.len() {
+                    return Ok(None);
+                }
+                holes::data_ranges(&File::open(path)?, found.len()).map(Some)
+            }
+        }
+    }
 }
 
 /// Reads files' bytes; keeps the last host file open, since files are read from start to end.

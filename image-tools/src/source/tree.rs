@@ -60,7 +60,12 @@ impl Files {
             self.tree.remove(parent, name)?;
         }
         let id = self.tree.add(parent, name, node)?;
-        self.data.extend(data.map(|data| (id, data)));
+        if let Some(data) = data {
+            if let Some(ranges) = data.ranges()? {
+                self.tree.set_data(id, ranges);
+            }
+            self.data.insert(id, data);
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Deciding where everything goes: inode numbers, and the blocks of directories, links, attributes, maps and data.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::tree::{Content, NodeId, Table, Tree, Visit};
 use super::{BLOCK_SIZE, CHUNK_BLOCKS, FormatOptions, LARGE_FILE};
@@ -19,11 +20,14 @@ const LOST_AND_FOUND_BLOCKS: u32 = 4;
 /// One directory in so many starts its files on a chunk border.
 const ANCHOR_EVERY: u64 = 8;
 
+/// The most blocks the maps of a file reach.
+const MOST_BLOCKS: u64 = DIRECT + (1 << 10) + (1 << 20) + (1 << 30);
+
 /// Where a node goes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Place {
     pub(crate) ino: u32,
-    /// Blocks of data, directory entries or link target, in order.
+    /// Blocks of data, directory entries or link target, in order; 0 for a hole.
     pub(crate) blocks: Vec<u32>,
     /// Map blocks, in the order they are needed.
     pub(crate) maps: Vec<u32>,
@@ -96,18 +100,26 @@ impl Cursor<'_> {
     }
 }
 
-/// Map blocks of a file of so many data blocks.
-pub(crate) fn map_blocks(data_blocks: u64) -> u64 {
+/// Map blocks of a file with data in these blocks.
+pub(crate) fn map_blocks(data: &[Range<u64>]) -> u64 {
     let pointers = u64::from(BLOCK_SIZE / 4);
-    let mut rest = data_blocks.saturating_sub(DIRECT);
+    let mut start = DIRECT;
     let mut count = 0;
     for depth in 1..=3 {
-        let here = rest.min(pointers.pow(depth));
-        if here == 0 {
-            break;
+        let end = start + pointers.pow(depth);
+        for span in (1..=depth).map(|level| pointers.pow(level)) {
+            // Neighbouring ranges may share a map block.
+            let mut next = 0;
+            for range in data {
+                let (from, to) = (range.start.max(start), range.end.min(end));
+                if from < to {
+                    let (first, last) = (((from - start) / span).max(next), (to - 1 - start) / span);
+                    count += (last + 1).saturating_sub(first);
+                    next = last + 1;
+                }
+            }
         }
-        count += (1..=depth).map(|level| here.div_ceil(pointers.pow(level))).sum::<u64>();
-        rest -= here;
+        start = end;
     }
     count
 }
@@ -127,19 +139,25 @@ fn directory_blocks<'n>(names: impl Iterator<Item = &'n [u8]>) -> u64 {
     blocks
 }
 
-fn content_blocks(tree: &Tree, id: NodeId) -> u64 {
-    match &tree.node(id).content {
+/// Blocks of a node's content that are no holes.
+fn content_blocks(tree: &Tree, id: NodeId) -> Vec<Range<u64>> {
+    let blocks = match &tree.node(id).content {
         Content::Directory => directory_blocks(tree.children(id).map(|(name, _)| name)),
-        Content::File { size } => size.div_ceil(u64::from(BLOCK_SIZE)),
+        Content::File { size } => return tree.data_blocks(id, *size),
         Content::Symlink { target } => u64::from(target.len() > symlink::FAST_MAX),
         _ => 0,
-    }
+    };
+    if blocks == 0 { Vec::new() } else { vec![0..blocks] }
 }
 
 /// Blocks of a node with its map.
 pub(crate) fn blocks_for(tree: &Tree, id: NodeId) -> u64 {
     let blocks = content_blocks(tree, id);
-    blocks + map_blocks(blocks)
+    count(&blocks) + map_blocks(&blocks)
+}
+
+fn count(blocks: &[Range<u64>]) -> u64 {
+    blocks.iter().map(|range| range.end - range.start).sum()
 }
 
 /// Decides everything.
@@ -165,18 +183,18 @@ pub(crate) fn plan(sb: &Superblock, options: &FormatOptions, tree: &Tree) -> Res
     let mut cursor = Cursor { sb, next: 0, used: Vec::new() };
     let everything = || std::iter::once(Tree::ROOT).chain(order.iter().copied()).chain(lost);
     for id in everything().filter(|id| tree.node(*id).content == Content::Directory) {
-        places[id].blocks = cursor.take_many(content_blocks(tree, id), false)?;
+        places[id].blocks = cursor.take_many(count(&content_blocks(tree, id)), false)?;
     }
     let lost_and_found = match lost {
         Some(_) => Vec::new(),
         None => cursor.take_many(LOST_AND_FOUND_BLOCKS.into(), false)?,
     };
     for id in everything().filter(|id| matches!(tree.node(*id).content, Content::Symlink { .. })) {
-        places[id].blocks = cursor.take_many(content_blocks(tree, id), false)?;
+        places[id].blocks = cursor.take_many(count(&content_blocks(tree, id)), false)?;
     }
     let attribute_blocks = place_attributes(sb, tree, everything(), &mut places, &mut cursor)?;
     for id in everything() {
-        places[id].maps = cursor.take_many(map_blocks(content_blocks(tree, id)), false)?;
+        places[id].maps = cursor.take_many(map_blocks(&content_blocks(tree, id)), false)?;
     }
     cursor.align();
     let files = place_files(options, tree, &walk, &mut places, &mut cursor)?;
@@ -273,7 +291,13 @@ fn place_files(
     let mut files = Vec::new();
     let mut put = |id: NodeId, cursor: &mut Cursor<'_>, aligned: bool| -> Result<(), Ext2Error> {
         if !std::mem::replace(&mut placed[id], true) {
-            places[id].blocks = cursor.take_many(content_blocks(tree, id), aligned)?;
+            let mut blocks = Vec::new();
+            for range in content_blocks(tree, id) {
+                let start = usize::try_from(range.start).ok().filter(|_| range.end <= MOST_BLOCKS);
+                blocks.resize(start.ok_or(Ext2Error::FileTooBig)?, 0);
+                blocks.extend(cursor.take_many(range.end - range.start, aligned)?);
+            }
+            places[id].blocks = blocks;
             files.push(id);
         }
         Ok(())
@@ -309,10 +333,20 @@ mod tests {
     #[test]
     fn map_blocks_are_counted_on_every_level() {
         for (data, maps) in [(12, 0), (13, 1), (12 + 1024, 1), (12 + 1024 + 1, 3), (12 + 1024 + 1025, 4)] {
-            assert_eq!(map_blocks(data), maps, "{data}");
+            assert_eq!(map_blocks(&[0..data]), maps, "{data}");
         }
         let double = 12 + 1024 + (1 << 20);
-        assert_eq!(map_blocks(double), 1 + 1025);
-        assert_eq!(map_blocks(double + 1), 1 + 1025 + 3);
+        assert_eq!(map_blocks(&[0..double]), 1 + 1025);
+        assert_eq!(map_blocks(&[0..double + 1]), 1 + 1025 + 3);
+    }
+
+    #[test]
+    fn holes_need_no_map_blocks() {
+        assert_eq!(map_blocks(&[]), 0);
+        assert_eq!(map_blocks(&[0..3]), 0);
+        // One in the second half of the single map, one far out in the triple one.
+        assert_eq!(map_blocks(&[900..901, (1 << 25)..(1 << 25) + 1]), 1 + 3);
+        // Two ranges that share their map blocks, and one that does not.
+        assert_eq!(map_blocks(&[2000..2001, 2010..2011, 200_000..200_001]), 1 + 2);
     }
 }

@@ -1,6 +1,7 @@
 //! The tree of files an image is made from.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::dir::NAME_MAX;
 use crate::error::Ext2Error;
@@ -91,6 +92,8 @@ struct Slot {
     node: Node,
     children: BTreeMap<Vec<u8>, NodeId>,
     names: u32,
+    /// Blocks of a file that are no holes; `None` if it has none.
+    data: Option<Vec<Range<u64>>>,
 }
 
 /// A tree of nodes with names; a node that is not a directory may have several.
@@ -106,7 +109,7 @@ impl Tree {
     /// Creates a tree of an empty root directory.
     pub fn new(root: Metadata) -> Self {
         let node = Node::new(root, Content::Directory);
-        Self { slots: vec![Slot { node, children: BTreeMap::new(), names: 1 }] }
+        Self { slots: vec![Slot { node, children: BTreeMap::new(), names: 1, data: None }] }
     }
 
     /// Adds a node under a name that is free.
@@ -124,7 +127,7 @@ impl Tree {
         }
         let id = NodeId(self.slots.len());
         self.enter(parent, name, id)?;
-        self.slots.push(Slot { node, children: BTreeMap::new(), names: 1 });
+        self.slots.push(Slot { node, children: BTreeMap::new(), names: 1, data: None });
         Ok(id)
     }
 
@@ -192,6 +195,28 @@ impl Tree {
         let node = &mut self.slots[id.0].node;
         node.metadata = metadata;
         node.xattrs = xattrs;
+    }
+
+    /// Says which bytes of a file are data, in order. All others are holes: they read as zeros and take no room.
+    pub fn set_data(&mut self, id: NodeId, ranges: impl IntoIterator<Item = Range<u64>>) {
+        let Content::File { size } = self.slots[id.0].node.content else { return };
+        let block = u64::from(super::BLOCK_SIZE);
+        let mut data: Vec<Range<u64>> = Vec::new();
+        for range in ranges {
+            let range = range.start / block..range.end.min(size).div_ceil(block);
+            match data.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ if range.is_empty() => {}
+                _ => data.push(range),
+            }
+        }
+        self.slots[id.0].data = Some(data);
+    }
+
+    /// Blocks of a file that are data.
+    pub(crate) fn data_blocks(&self, id: NodeId, size: u64) -> Vec<Range<u64>> {
+        let whole = 0..size.div_ceil(super::BLOCK_SIZE.into());
+        self.slots[id.0].data.clone().unwrap_or_else(|| if whole.is_empty() { Vec::new() } else { vec![whole] })
     }
 
     /// Nodes that have a name.

@@ -91,6 +91,12 @@ async fn write_file<D: BlockDevice>(
     let mut at = 0;
     while let Some(first) = rest.first().copied() {
         let most = PIECE / BLOCK_SIZE as usize;
+        if first == 0 {
+            let hole = rest.iter().take_while(|block| **block == 0).count();
+            at += hole as u64 * u64::from(BLOCK_SIZE);
+            rest = rest.get(hole..).unwrap_or(&[]);
+            continue;
+        }
         let run = rest.iter().zip(first..).take(most).take_while(|(block, expected)| **block == *expected).count();
         let mut content = vec![0; run * BLOCK_SIZE as usize];
         let len = content.len().min(usize::try_from(size - at).unwrap_or(usize::MAX));
@@ -192,6 +198,9 @@ fn map_of(place: &Place) -> ([u32; 15], Vec<(u32, Vec<u8>)>) {
 }
 
 fn map_tree(depth: u32, blocks: &[u32], maps: &mut impl Iterator<Item = u32>, out: &mut Vec<(u32, Vec<u8>)>) -> u32 {
+    if blocks.iter().all(|block| *block == 0) {
+        return 0;
+    }
     let own = maps.next().unwrap_or(0);
     debug_assert_ne!(own, 0, "the plan counted the map blocks of every file");
     let mut content = vec![0; BLOCK_SIZE as usize];
@@ -224,7 +233,8 @@ fn inode_of(sb: &Superblock, tree: &Tree, plan: &Plan, id: NodeId) -> Inode {
     inode.crtime = Some(ctime);
     inode.pointers = map_of(place).0;
     inode.file_acl = place.attribute_block;
-    let blocks = place.blocks.len() + place.maps.len() + usize::from(place.attribute_block != 0);
+    let held = place.blocks.iter().filter(|block| **block != 0).count();
+    let blocks = held + place.maps.len() + usize::from(place.attribute_block != 0);
     inode.sectors = blocks as u64 * u64::from(sb.block_size / 512);
     inode.links = tree.names(id).min(u32::from(u16::MAX)) as u16;
     match &node.content {
