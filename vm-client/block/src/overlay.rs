@@ -407,7 +407,7 @@ impl<B: BlockDevice, S: OverlayStore> BlockDevice for Overlay<B, S> {
         if gone.is_empty() && stored.is_empty() {
             return;
         }
-        self.deleted.borrow_mut().append(&mut stored);
+        self.deleted.borrow_mut().extend(stored);
         self.note_change();
     }
 

@@ -257,23 +257,6 @@ pub(crate) fn new_block(sb: &Superblock, own: Ino, parent: Ino) -> Vec<u8> {
     block
 }
 
-/// Finds room for a name in a block: the entry to split or take over, and how many bytes of it stay its own.
-pub(crate) fn room_for(
-    sb: &Superblock,
-    ino: Ino,
-    lblock: u64,
-    block: &[u8],
-    name_len: usize,
-) -> Result<Option<(usize, usize, usize)>, Ext2Error> {
-    for raw in entries(sb, ino, lblock, block) {
-        let raw = raw?;
-        if raw.rec_len - raw.used().min(raw.rec_len) >= entry_len(name_len) {
-            return Ok(Some((raw.offset, raw.used(), raw.rec_len)));
-        }
-    }
-    Ok(None)
-}
-
 /// Removes the entry at `offset`: its bytes become slack of the one before, or it becomes unused.
 pub(crate) fn remove_entry(block: &mut [u8], offset: usize, previous: Option<usize>) {
     let rec_len = u16_at(block, offset + 4);

@@ -324,14 +324,14 @@ impl<D: BlockDevice> Txn<'_, D> {
         let mut room = None;
         for lblock in 0..blocks {
             let (number, block) = dir::read_block(self, dir, &inode, lblock).await?;
-            if dir::entries(self.sb(), dir, lblock, &block)
-                .any(|raw| raw.is_ok_and(|raw| raw.ino != 0 && raw.name == name))
-            {
-                return Err(Ext2Error::Exists);
-            }
-            let found = dir::room_for(self.sb(), dir, lblock, &block, name.len())?;
-            if let (None, Some(place)) = (room, found) {
-                room = Some((number, place));
+            for raw in dir::entries(self.sb(), dir, lblock, &block) {
+                let raw = raw?;
+                if raw.ino != 0 && raw.name == name {
+                    return Err(Ext2Error::Exists);
+                }
+                if room.is_none() && raw.rec_len.saturating_sub(raw.used()) >= dir::entry_len(name.len()) {
+                    room = Some((number, (raw.offset, raw.used(), raw.rec_len)));
+                }
             }
         }
         let sb = self.sb().clone();

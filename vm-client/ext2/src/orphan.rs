@@ -11,24 +11,32 @@ use crate::error::Ext2Error;
 use crate::fs::Ext2;
 use crate::source::Source;
 use crate::txn::{OrphanChange, Txn};
+use crate::write::Unmapped;
 use crate::{Ino, Inode, xattr};
+
+/// Blocks freed in one transaction, a few milliseconds of work.
+const FREED_AT_ONCE: u64 = 4096;
 
 impl<D: BlockDevice> Ext2<D> {
     /// Frees an inode without links, because its last user is gone. Does nothing if it has links (again).
+    ///
+    /// A long file goes in several transactions, with others in between; one that is cut off there goes on at the next call
+    /// or mount.
     pub async fn release(&self, ino: Ino) -> Result<(), Ext2Error> {
-        if !self.is_orphan(ino) {
-            return Ok(());
+        while self.is_orphan(ino) {
+            let mut txn = self.change().await?;
+            if !self.is_orphan(ino) {
+                break;
+            }
+            let inode = txn.inode(ino).await?;
+            if inode.links > 0 {
+                break;
+            }
+            txn.free_piece(ino, inode).await?;
+            txn.commit().await?;
+            vm_rt::yield_now().await;
         }
-        let mut txn = self.change().await?;
-        if !self.is_orphan(ino) {
-            return Ok(());
-        }
-        let inode = txn.inode(ino).await?;
-        if inode.links == 0 {
-            txn.unlist_orphan(ino, &inode).await?;
-            txn.free_content(ino, inode).await?;
-        }
-        txn.commit().await
+        Ok(())
     }
 
     /// The inodes on the list.
@@ -56,15 +64,15 @@ impl<D: BlockDevice> Ext2<D> {
             let Some(ino) = head else { return Ok(()) };
             let mut txn = self.change().await?;
             let inode = Inode::parse(&txn.inode_raw(ino).await?);
-            txn.unlist_orphan(ino, &inode).await?;
             if inode.links == 0 {
-                txn.free_content(ino, inode).await?;
+                txn.free_piece(ino, inode).await?;
             } else {
+                txn.unlist_orphan(ino, &inode).await?;
                 // Linked inodes are put there by others while they cut a file; finish that.
                 let mut inode = Inode { dtime: 0, ..inode };
                 if inode.has_map(self.superblock.block_size) {
                     let first = inode.size.div_ceil(u64::from(self.superblock.block_size));
-                    txn.unmap(ino, &mut inode, first, u64::MAX).await?;
+                    txn.unmap(ino, &mut inode, first..u64::MAX, u64::MAX).await?;
                 }
                 txn.put_inode(ino, &inode).await?;
             }
@@ -132,12 +140,15 @@ impl<D: BlockDevice> Txn<'_, D> {
         Ok(())
     }
 
-    /// Frees an inode with its blocks and attributes.
-    async fn free_content(&mut self, ino: Ino, mut inode: Inode) -> Result<(), Ext2Error> {
+    /// Frees the next blocks of an orphan, and with the last of them its attributes and itself.
+    async fn free_piece(&mut self, ino: Ino, mut inode: Inode) -> Result<(), Ext2Error> {
         let purpose = if inode.is_dir() { Purpose::Directory } else { Purpose::Other };
-        if inode.has_map(self.sb().block_size) {
-            self.unmap(ino, &mut inode, 0, u64::MAX).await?;
+        if inode.has_map(self.sb().block_size)
+            && self.unmap(ino, &mut inode, 0..u64::MAX, FREED_AT_ONCE).await? == Unmapped::InPart
+        {
+            return self.put_inode(ino, &inode).await;
         }
+        self.unlist_orphan(ino, &inode).await?;
         self.drop_attribute_block(ino, &mut inode).await?;
         self.free_inode(ino, purpose).await?;
         // The generation stays, so that the number's next user gets another. A deletion time under the number of inodes

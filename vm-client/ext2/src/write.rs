@@ -1,5 +1,7 @@
 //! Changing data: write, truncate, punch.
 
+use std::ops::Range;
+
 use vm_block::BlockDevice;
 
 use crate::error::{Corrupt, Ext2Error};
@@ -67,7 +69,7 @@ impl<D: BlockDevice> Ext2<D> {
         txn.clear_tail(ino, &inode, size.min(inode.size)).await?;
         if size < inode.size {
             let first = size.div_ceil(u64::from(self.superblock.block_size));
-            txn.unmap(ino, &mut inode, first, u64::MAX).await?;
+            txn.unmap(ino, &mut inode, first..u64::MAX, u64::MAX).await?;
         }
         inode.size = size;
         inode.mtime = now;
@@ -96,7 +98,7 @@ impl<D: BlockDevice> Ext2<D> {
             }
         }
         let whole_end = if end == inode.size { end.div_ceil(block_size) } else { end / block_size };
-        txn.unmap(ino, &mut inode, offset.div_ceil(block_size), whole_end).await?;
+        txn.unmap(ino, &mut inode, offset.div_ceil(block_size)..whole_end, u64::MAX).await?;
         inode.mtime = now;
         inode.ctime = now;
         txn.put_inode(ino, &inode).await?;
@@ -208,7 +210,7 @@ impl<D: BlockDevice> Txn<'_, D> {
         ino: Ino,
         inode: &Inode,
         lblock: u64,
-        zeros: std::ops::Range<usize>,
+        zeros: Range<usize>,
     ) -> Result<(), Ext2Error> {
         let Some(block) = map::lookup(self, ino, inode, lblock, 1).await?.block else { return Ok(()) };
         let mut content = self.data_block(block).await?;
@@ -281,11 +283,18 @@ impl<D: BlockDevice> Txn<'_, D> {
         Ok(block)
     }
 
-    /// Frees the file's blocks `from..to` and the map blocks that become empty.
-    pub(crate) async fn unmap(&mut self, ino: Ino, inode: &mut Inode, from: u64, to: u64) -> Result<(), Ext2Error> {
+    /// Frees the file's blocks in a range and the map blocks that become empty. Stops after about `budget` blocks; tells
+    /// whether that was before the end.
+    pub(crate) async fn unmap(
+        &mut self,
+        ino: Ino,
+        inode: &mut Inode,
+        range: Range<u64>,
+        budget: u64,
+    ) -> Result<Unmapped, Ext2Error> {
         let pointers = self.sb().pointers();
-        let to = to.min(map::addressable(pointers));
-        let mut runs = FreeRuns::default();
+        let (from, to) = (range.start, range.end.min(map::addressable(pointers)));
+        let mut runs = FreeRuns { runs: Vec::new(), blocks: 0, budget };
         for lblock in from..to.min(DIRECT) {
             if let Some(pointer) = inode.pointers.get_mut(lblock as usize) {
                 runs.add(std::mem::take(pointer));
@@ -296,7 +305,7 @@ impl<D: BlockDevice> Txn<'_, D> {
             let span = pointers.pow(depth);
             let slot = 11 + depth as usize;
             let root = inode.pointers.get(slot).copied().unwrap_or(0);
-            if root != 0 && from < base + span && to > base {
+            if root != 0 && from < base + span && to > base && !runs.is_full() {
                 let range = from.saturating_sub(base)..to.saturating_sub(base).min(span);
                 let left = self.unmap_tree(ino, root, depth, range, &mut runs).await?;
                 if let Some(pointer) = inode.pointers.get_mut(slot) {
@@ -305,11 +314,12 @@ impl<D: BlockDevice> Txn<'_, D> {
             }
             base += span;
         }
+        let outcome = if runs.is_full() { Unmapped::InPart } else { Unmapped::All };
         for (first, count) in runs.runs {
             self.free_blocks(ino, first, count).await?;
         }
         inode.sectors = inode.sectors.saturating_sub(runs.blocks * u64::from(self.sb().block_size / 512));
-        Ok(())
+        Ok(outcome)
     }
 
     /// Frees a range of a tree; returns what its parent should point to: the tree, or 0 if nothing is left of it.
@@ -318,7 +328,7 @@ impl<D: BlockDevice> Txn<'_, D> {
         ino: Ino,
         root: u32,
         depth: u32,
-        range: std::ops::Range<u64>,
+        range: Range<u64>,
         runs: &mut FreeRuns,
     ) -> Result<u32, Ext2Error> {
         map::check_pointer(self.sb(), ino, root)?;
@@ -338,7 +348,7 @@ impl<D: BlockDevice> Txn<'_, D> {
             }
             let start = index * below;
             let inside = range.start.max(start)..range.end.min(start + below);
-            let left = if inside.start >= inside.end {
+            let left = if inside.start >= inside.end || runs.is_full() {
                 pointer
             } else if depth == 1 {
                 runs.add(pointer);
@@ -364,14 +374,26 @@ impl<D: BlockDevice> Txn<'_, D> {
     }
 }
 
+/// How far an unmapping went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unmapped {
+    All,
+    /// The budget was used up.
+    InPart,
+}
+
 /// Blocks to free, joined where they follow each other.
-#[derive(Default)]
 struct FreeRuns {
     runs: Vec<(u32, u32)>,
     blocks: u64,
+    budget: u64,
 }
 
 impl FreeRuns {
+    fn is_full(&self) -> bool {
+        self.blocks >= self.budget
+    }
+
     fn add(&mut self, block: u32) {
         if block == 0 {
             return;

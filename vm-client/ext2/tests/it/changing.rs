@@ -1,5 +1,7 @@
 //! Our changes, judged by `e2fsck`, `debugfs` and the model.
 
+use std::future::Future;
+
 use ext2::{DeviceNumber, Ext2, Ext2Error, Ino, MountOptions, NewInode, SetXattr, Time};
 use vm_block::FileDevice;
 
@@ -93,6 +95,34 @@ fn what_was_open_and_unlinked_is_freed_at_the_next_mount() {
         let fs = mount(&image).await;
         assert!(fs.orphans().is_empty());
         assert_eq!(fs.statfs(), before);
+    });
+    assert_clean(&image);
+}
+
+#[test]
+fn a_long_file_is_freed_in_steps_that_a_crash_may_part() {
+    let scratch = Scratch::new();
+    let image = scratch.path("image");
+    mke2fs(&image, "64M", &["-b", "1024", "-O", "filetype"]);
+    block_on(async {
+        let fs = mount(&image).await;
+        let before = fs.statfs();
+        let ino = fs.create(Ino::ROOT, b"long", new(0x8180), NOW).await.unwrap();
+        fs.write(ino, 0, &vec![7; 20 << 20], NOW).await.unwrap();
+        fs.write(ino, 1 << 30, &vec![7; 10 << 20], NOW).await.unwrap();
+        let full = fs.statfs().free_blocks;
+        fs.unlink(Ino::ROOT, b"long", NOW).await.unwrap();
+        {
+            let mut release = std::pin::pin!(fs.release(ino));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            for _ in 0..3 {
+                assert!(release.as_mut().poll(&mut cx).is_pending());
+            }
+        }
+        let between = fs.statfs().free_blocks;
+        assert!(between > full + 8000 && between < before.free_blocks - 8000, "{between}");
+        drop(fs);
+        assert_eq!(mount(&image).await.statfs(), before);
     });
     assert_clean(&image);
 }
