@@ -85,6 +85,8 @@ export function tests(test, world) {
     world.defer(() => linux.delete());
     const text = (bytes) => new TextDecoder().decode(bytes);
 
+    // The first one waits for the disk; that is not what is measured.
+    await linux.run("/bin/sleep", ["0"], { stdout: "pipe" });
     const start = performance.now();
     const sleeps = [1, 2, 3].map(() => linux.run("/bin/sleep", ["1"], { stdout: "pipe" }));
     for (const { status } of await Promise.all(sleeps)) assert.equal(status, 0);

@@ -8,7 +8,7 @@ import { connect, createServer } from "node:net";
 export class TcpProxy {
   #pairs = new Set();
   dropped = 0;
-  /** Connections are cut once this many bytes have come through them; null: never. */
+  /** WebSockets are cut once this many bytes have come through them; null: never. */
   cutAfter = null;
   refusing = false;
 
@@ -32,11 +32,15 @@ export class TcpProxy {
       this.#pairs.delete(pair);
     };
     for (const socket of [client, upstream]) socket.on("error", end).on("close", end);
-    client.on("data", (data) => upstream.write(data));
+    let webSocket = false;
+    client.on("data", (data) => {
+      webSocket ||= /^upgrade: websocket/im.test(data.toString("latin1"));
+      upstream.write(data);
+    });
     upstream.on("data", (data) => {
       through += data.length;
       client.write(data);
-      if (this.cutAfter !== null && through > this.cutAfter) {
+      if (webSocket && this.cutAfter !== null && through > this.cutAfter) {
         this.dropped += 1;
         end();
       }

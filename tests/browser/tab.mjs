@@ -21,7 +21,7 @@ export class Tab {
 
   /** Everything the terminal holds, wrapped lines joined. */
   async text() {
-    return this.page.evaluate(() => {
+    const read = () => {
       const buffer = globalThis.skiff?.terminal?.buffer.active;
       if (!buffer) return "";
       let text = "";
@@ -35,7 +35,9 @@ export class Tab {
         if (!cut) break;
       }
       return text;
-    });
+    };
+    // A page that is being loaded shows nothing yet.
+    return this.page.evaluate(read).catch((error) => (/navigation|destroyed/.test(error.message) ? "" : Promise.reject(error)));
   }
 
   /** The rows on the screen, also those below the cursor. */

@@ -69,6 +69,7 @@ pub struct Shelf {
     base: Cell<Option<[u8; 32]>>,
     epoch: Cell<u64>,
     log: RefCell<Vec<Batch>>,
+    unlogged: bool,
     capacity: Cell<Option<u64>>,
     failing: RefCell<Option<BlockError>>,
     held: Cell<bool>,
@@ -79,6 +80,11 @@ impl Shelf {
     /// An empty shelf.
     pub fn new() -> Rc<Self> {
         Rc::default()
+    }
+
+    /// An empty shelf that keeps no log, for a session whose changes are thrown away.
+    pub fn unlogged() -> Rc<Self> {
+        Rc::new(Self { unlogged: true, ..Self::default() })
     }
 
     /// Every commit so far, in order.
@@ -126,11 +132,13 @@ impl Shelf {
             pages.insert(*key, page.clone());
         }
         drop(pages);
-        self.log.borrow_mut().push(batch);
+        if !self.unlogged {
+            self.log.borrow_mut().push(batch);
+        }
     }
 }
 
-/// A store in memory, for tests; a session on a [`Shelf`].
+/// A store in memory, for tests and for changes that are thrown away; a session on a [`Shelf`].
 pub struct MemoryStore {
     shelf: Rc<Shelf>,
     epoch: u64,

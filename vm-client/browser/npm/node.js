@@ -1,7 +1,7 @@
 // The surroundings of a machine in Node: no IndexedDB, no Web Locks; stores may be directories.
 
 import { readFile } from "node:fs/promises";
-import { pathToFileURL } from "node:url";
+import { resolve } from "node:path";
 
 import { serve } from "./serve.js";
 
@@ -29,18 +29,19 @@ export function inProcess() {
   return port;
 }
 
-/** Turns the directory of a store into a URL; URLs stay as they are. */
+const IS_URL = /^[a-z]+:\/\//;
+
+/** Makes the directory of a store absolute; URLs stay as they are. */
 export function imageUrl(text) {
-  if (/^[a-z]+:\/\//.test(text)) return text;
+  if (IS_URL.test(text)) return text;
   const cut = text.lastIndexOf("/");
-  const store = cut < 0 ? "." : text.slice(0, cut) || "/";
-  return `${pathToFileURL(store).href}/${text.slice(cut + 1)}`;
+  return `${resolve(cut < 0 ? "." : text.slice(0, cut) || "/")}/${text.slice(cut + 1)}`;
 }
 
 async function readUrl(url, reload, limit, signal) {
-  if (url.startsWith("file:")) {
+  if (!IS_URL.test(url)) {
     try {
-      const body = await readFile(new URL(url), { signal });
+      const body = await readFile(url, { signal });
       if (body.length > limit) throw new Error(`${url} has ${body.length} bytes, more than ${limit}`);
       return { status: 200, body: new Uint8Array(body.buffer, body.byteOffset, body.length) };
     } catch (error) {

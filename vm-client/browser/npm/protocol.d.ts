@@ -69,6 +69,8 @@ export interface Failure {
     | "overlay-busy"
     | "overlay-lost"
     | "overlay-full"
+    | "overlay-trouble"
+    | "overlay-well"
     | "storage-blocked"
     | "errno"
     | "crashed"

@@ -58,7 +58,11 @@ class Machine {
 
   async on_open({ options }) {
     if (this.#vm) throw fail("bad-argument", "this worker already has a machine");
-    await init({ module_or_path: this.#around.module });
+    try {
+      await init({ module_or_path: this.#around.module });
+    } catch (error) {
+      throw fail("unreachable", `the machine could not be loaded: ${error.message}`);
+    }
     this.#vm = new Vm(this.#host(), options.memory);
     this.#vm.resize(1, options.columns, options.rows);
     this.#stats = setInterval(() => this.#report(), STATS_MS);

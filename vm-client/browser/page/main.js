@@ -77,6 +77,7 @@ async function shells() {
   const env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm-256color", ...config.env];
   for (;;) {
     const { status: code } = await linux.run(file, args, { env, cwd: config.cwd });
+    boot.done();
     terminal.write(`\r\n\x1b[90mThe shell ended with status ${code}. Press Enter for another.\x1b[0m\r\n`);
     await new Promise((resolve) => {
       const key = terminal.onKey(({ domEvent }) => {
@@ -97,6 +98,7 @@ function offline(now) {
 }
 
 function notice({ code, message }) {
+  if (code === "overlay-well") return ["overlay-full", "overlay-trouble"].forEach((old) => banner.remove(old));
   banner.show(code, message, { bad: code === "image-corrupt" || code === "overlay-lost" || code === "overlay-full" });
 }
 

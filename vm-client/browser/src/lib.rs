@@ -6,6 +6,8 @@
 //!
 //! - [`Vm`]: the exported class, one machine.
 //! - [`clock`], [`console`](mod@console): the kernel's host traits.
+//! - [`disk`]: the root disk, from the network to the changes.
+//! - [`stream`]: output of programs without a terminal.
 //! - [`network`]: `fetch` and `WebSocket` for the remote disk's client.
 //! - [`overlay`], [`presence`]: written pages in IndexedDB.
 //! - [`later`]: promises as futures that wake the event loop.
@@ -14,9 +16,13 @@
 
 pub mod clock;
 pub mod console;
+pub mod disk;
 pub mod host;
 pub mod later;
 pub mod network;
 pub mod overlay;
 pub mod presence;
+pub mod stream;
 pub mod vm;
+
+pub use vm::Vm;

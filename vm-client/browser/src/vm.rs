@@ -1,27 +1,312 @@
 //! One machine, as JavaScript sees it.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use linux_abi::signal::Signal;
+use vm_block::BlockError;
+use vm_block::remote::{ImageRef, Link, OpenError, OpenOptions, Remote, RemoteHost};
+use vm_kernel::Errno;
+use vm_kernel::host::Host as KernelHost;
+use vm_kernel::task::WaitStatus;
+use vm_machine::{Machine, MachineOptions, MountError, Program, Running, Stdio};
+use vm_rt::{Clock, Timers, Turn};
 use wasm_bindgen::prelude::*;
 
-use crate::host::{Host, PageStore};
+use crate::clock::{BrowserClock, BrowserEntropy};
+use crate::console::BrowserConsole;
+use crate::disk::{Disk, Meter};
+use crate::host::{Host, PageStore, Stats};
 use crate::later;
+use crate::network::BrowserNetwork;
+use crate::stream::BrowserSink;
 
-/// A machine. Calls that finish later name themselves by a number and are answered by `Host.finished` or `Host.failed`.
+/// A machine. Calls that finish in a later turn carry a number and are answered by `Host.finished` or `Host.failed` with it.
 #[wasm_bindgen]
 pub struct Vm {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
     host: Host,
+    clock: Rc<BrowserClock>,
+    console: Rc<BrowserConsole>,
+    machine: Rc<Machine>,
+    /// Deadlines of the network, on host time. The guest's are the kernel's.
+    timers: Timers,
+    remote: RefCell<Option<Remote>>,
+    disk: RefCell<Option<Disk>>,
+    meter: Rc<Meter>,
+    programs: RefCell<HashMap<u32, Rc<Running>>>,
+    busy: Cell<bool>,
 }
 
 #[wasm_bindgen]
 impl Vm {
-    /// Makes a machine without disks that has `memory` bytes.
+    /// Makes a machine without disks that has at most `memory` bytes.
     #[wasm_bindgen(constructor)]
-    pub fn new(host: Host, memory: f64) -> Vm {
-        let _ = memory;
+    pub fn new(host: Host, memory: f64) -> Result<Vm, JsError> {
         later::set_event_loop(&host);
-        Self { host }
+        let clock = Rc::new(BrowserClock::new(&host));
+        let console = Rc::new(BrowserConsole::new(&host));
+        let outside = KernelHost {
+            clock: clock.clone(),
+            entropy: Rc::new(BrowserEntropy(host.clone())),
+            console: console.clone(),
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+        let options = MachineOptions { memory: memory as u64, ..MachineOptions::default() };
+        let machine = Machine::new(outside, &options).map_err(|text| JsError::new(&text))?;
+        machine.on_wake(later::kick);
+        let inner = Inner {
+            meter: Rc::new(Meter::new(&host)),
+            host,
+            clock,
+            console,
+            machine,
+            timers: Timers::new(),
+            remote: RefCell::default(),
+            disk: RefCell::default(),
+            programs: RefCell::default(),
+            busy: Cell::new(false),
+        };
+        Ok(Self { inner: Rc::new(inner) })
     }
-    /// mount
+
+    /// Lets the machine run for about so many milliseconds. Returns when to come again: 0 for soon, or milliseconds, or
+    /// infinity for not before something happens.
+    pub fn turn(&self, budget_ms: f64) -> f64 {
+        let inner = &self.inner;
+        inner.timers.fire(inner.clock.monotonic());
+        let budget = Duration::try_from_secs_f64(budget_ms / 1000.0).unwrap_or_default();
+        let turn = inner.machine.turn(budget);
+        let busy = turn == Turn::Again;
+        if inner.busy.replace(busy) != busy {
+            inner.host.event("cpuActivity", &if busy { "wait" } else { "ready" }.into());
+        }
+        let Turn::Idle { until } = turn else { return 0.0 };
+        let next = [until, inner.timers.next_deadline()].into_iter().flatten().min();
+        let now = inner.clock.monotonic();
+        next.map_or(f64::INFINITY, |at| at.saturating_sub(now).as_secs_f64() * 1000.0)
+    }
+
+    /// Finds an image; the answer is its manifest's hash in hex.
+    pub fn find_image(&self, call: u32, image: &str) {
+        let image = image.to_owned();
+        self.later(call, async move |inner| {
+            let image: ImageRef = image.parse().map_err(|error| Failure::new("bad-argument", &error))?;
+            let network = Rc::new(BrowserNetwork(inner.host.clone()));
+            let host = RemoteHost { network, clock: inner.clock.clone(), timers: inner.timers.clone() };
+            let opened = Remote::open(&host, &image, OpenOptions::default()).await;
+            let (remote, background) = opened.map_err(|error| Failure::new(open_code(&error), &error))?;
+            inner.machine.spawn(background);
+            let manifest = remote.manifest_hash().to_string();
+            *inner.remote.borrow_mut() = Some(remote);
+            Ok(manifest.into())
+        });
+    }
+
+    /// Mounts the image that was found, with the changes of `pages` or with room for them in memory.
     pub fn mount(&self, call: u32, pages: Option<PageStore>) {
-        let _ = (call, pages, &self.host);
+        self.later(call, async move |inner| {
+            let remote = inner.remote.borrow().clone();
+            let remote = remote.ok_or_else(|| Failure::new("bad-argument", &"there is no image yet"))?;
+            let disk = Disk::open(remote, pages, &inner.meter).await;
+            let disk = disk.map_err(|error| Failure::new(block_code(&error), &error))?;
+            let clock: Rc<dyn Clock> = inner.clock.clone();
+            let mounted = disk.mount_on(&inner.machine, &inner.timers, &clock).await;
+            mounted.map_err(|error| Failure::new(mount_code(&error), &error))?;
+            *inner.disk.borrow_mut() = Some(disk);
+            Ok(JsValue::UNDEFINED)
+        });
     }
+
+    /// Starts a program on virtual terminal `vt`, or with streams when there is none. The answer is its process number;
+    /// `Host.exited` tells its end.
+    #[expect(clippy::too_many_arguments, reason = "it is one message, spread out")]
+    pub fn spawn(
+        &self,
+        call: u32,
+        process: u32,
+        file: String,
+        args: Vec<String>,
+        env: Vec<String>,
+        cwd: String,
+        uid: u32,
+        gid: u32,
+        vt: Option<u32>,
+    ) {
+        self.later(call, async move |inner| {
+            let stdio = match vt {
+                Some(vt) => Stdio::Console(vt as usize),
+                None => Stdio::Streams(Rc::new(BrowserSink::new(&inner.host, process))),
+            };
+            let argv = [file.clone()].into_iter().chain(args).collect();
+            let name = file.clone();
+            let program = Program { file, argv, envp: env, cwd, uid, gid, stdio };
+            let started = inner.machine.start(program).await;
+            let running = Rc::new(started.map_err(|errno| Failure::errno(&name, errno))?);
+            let pid = running.pid();
+            inner.programs.borrow_mut().insert(process, Rc::clone(&running));
+            let watcher = Rc::clone(&inner);
+            inner.machine.spawn(async move {
+                let status = running.wait().await;
+                watcher.programs.borrow_mut().remove(&process);
+                let signal = if let WaitStatus::Signaled { signal, .. } = status { signal.number() } else { 0 };
+                watcher.host.exited(process, status.shell_code(), signal);
+            });
+            Ok(pid.into())
+        });
+    }
+
+    /// Gives a program input, or with nothing ends its input.
+    pub fn stdin(&self, process: u32, data: Option<Box<[u8]>>) {
+        let Some(running) = self.program(process) else { return };
+        match data {
+            Some(bytes) => running.write_stdin(&bytes),
+            None => running.close_stdin(),
+        }
+    }
+
+    /// Tells that output of a program was taken.
+    pub fn stream_drained(&self, process: u32) {
+        if let Some(running) = self.program(process) {
+            running.stream_drained();
+        }
+    }
+
+    /// Sends a program a signal.
+    pub fn kill(&self, process: u32, signal: u32) {
+        if let (Some(running), Some(signal)) = (self.program(process), Signal::new(signal)) {
+            running.kill(signal);
+        }
+    }
+
+    /// Takes what was typed at a virtual terminal.
+    pub fn console_input(&self, vt: u32, data: &[u8]) {
+        self.inner.machine.console_input(vt as usize, data);
+    }
+
+    /// Tells the size of a virtual terminal.
+    pub fn resize(&self, vt: u32, columns: u16, rows: u16) {
+        self.inner.console.resize(vt as usize, columns, rows);
+        self.inner.machine.console_resized(vt as usize, columns, rows);
+    }
+
+    /// Tells that output of a virtual terminal was shown.
+    pub fn console_drained(&self, vt: u32) {
+        self.inner.machine.console_drained(vt as usize);
+    }
+
+    /// Waits until everything written is durable.
+    pub fn sync(&self, call: u32) {
+        self.later(call, async move |inner| {
+            inner.machine.sync().await.map_err(|errno| Failure::errno("sync", errno))?;
+            Ok(JsValue::UNDEFINED)
+        });
+    }
+
+    /// Starts to store what is written, without waiting: the page may be gone in a moment.
+    pub fn sync_soon(&self) {
+        let machine = Rc::clone(&self.inner.machine);
+        if let Some(disk) = &*self.inner.disk.borrow() {
+            disk.commit_soon();
+        }
+        self.inner.machine.spawn(async move {
+            // Whoever waits for durable data hears of a failure; nobody does here.
+            let _ = machine.sync().await;
+        });
+    }
+
+    /// Tells that the computer is online again, so that nothing waits out a delay.
+    pub fn online(&self) {
+        if let Some(remote) = &*self.inner.remote.borrow() {
+            remote.retry_now();
+        }
+    }
+
+    /// What it is doing.
+    pub fn stats(&self) -> Stats {
+        let inner = &self.inner;
+        let status = inner.machine.status();
+        let link = inner.remote.borrow().as_ref().map(Remote::status).unwrap_or_default();
+        if let Some(disk) = &*inner.disk.borrow() {
+            disk.tell_trouble(&inner.host);
+        }
+        Stats {
+            disk_waiting: count(inner.meter.waiting()),
+            disk_latency: inner.meter.latency_ms(),
+            chunks: count(inner.meter.chunks()),
+            overlay_bytes: count(inner.disk.borrow().as_ref().map_or(0, Disk::written_bytes)),
+            memory: count(status.memory_used),
+            tasks: count(status.tasks as u64),
+            created: count(status.created),
+            retired: count(status.retired),
+            offline: matches!(link.link, Link::Offline { .. }),
+        }
+    }
+}
+
+impl Vm {
+    fn program(&self, process: u32) -> Option<Rc<Running>> {
+        self.inner.programs.borrow().get(&process).cloned()
+    }
+
+    /// Runs a call beside the guest's tasks and answers it.
+    fn later(&self, call: u32, work: impl AsyncFnOnce(Rc<Inner>) -> Result<JsValue, Failure> + 'static) {
+        let inner = Rc::clone(&self.inner);
+        self.inner.machine.spawn(async move {
+            let host = inner.host.clone();
+            match work(inner).await {
+                Ok(value) => host.finished(call, &value),
+                Err(Failure { code, text, errno }) => host.failed(call, code, &text, errno),
+            }
+        });
+    }
+}
+
+/// Why a call failed; the codes are those of `protocol.d.ts`.
+struct Failure {
+    code: &'static str,
+    text: String,
+    errno: Option<String>,
+}
+
+impl Failure {
+    fn new(code: &'static str, error: &dyn std::fmt::Display) -> Self {
+        Self { code, text: error.to_string(), errno: None }
+    }
+
+    fn errno(what: &str, errno: Errno) -> Self {
+        Self { code: "errno", text: format!("{what}: {errno}"), errno: Some(format!("{errno:?}")) }
+    }
+}
+
+fn open_code(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Unknown { .. } => "image-not-found",
+        OpenError::Unreachable { .. } => "unreachable",
+        _ => "image-corrupt",
+    }
+}
+
+fn block_code(error: &BlockError) -> &'static str {
+    match error {
+        BlockError::Fenced => "overlay-lost",
+        BlockError::StoreFull => "overlay-full",
+        BlockError::Store(_) => "storage-blocked",
+        BlockError::WrongBase { .. } => "overlay-mismatch",
+        _ => "image-corrupt",
+    }
+}
+
+fn mount_code(_error: &MountError) -> &'static str {
+    "image-corrupt"
+}
+
+#[expect(clippy::cast_precision_loss, reason = "only shown")]
+fn count(value: u64) -> f64 {
+    value as f64
 }

@@ -1,0 +1,232 @@
+//! The root disk: a remote image, a cache of its chunks, and what the guest writes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use vm_block::remote::Remote;
+use vm_block::{
+    Batch, BlockError, ChunkCache, ChunkId, MemoryStore, Overlay, OverlayOptions, OverlayState, OverlayStore, PageKey, Shelf,
+    Transport, Urgency,
+};
+use vm_machine::{Machine, MountError};
+use vm_rt::{Clock, Timers};
+
+use crate::host::{Host, PageStore};
+use crate::overlay::IndexedDbStore;
+
+/// Chunks kept in memory. A login touches 9 MiB of them; a tab should stay small.
+const CACHE_BYTES: usize = 32 << 20;
+/// Stored pages kept in memory, and written ones that are not stored yet.
+const OVERLAY: OverlayOptions = OverlayOptions { dirty_bytes: 16 << 20, clean_bytes: 16 << 20 };
+
+/// An opened disk.
+pub struct Disk {
+    remote: Remote,
+    overlay: Rc<Overlay<Rc<ChunkCache<Watched>>, Pages>>,
+    told: RefCell<OverlayState>,
+}
+
+impl Disk {
+    /// Puts changes over an image: those of `pages`, or new ones that are kept in memory.
+    pub async fn open(remote: Remote, pages: Option<PageStore>, meter: &Rc<Meter>) -> Result<Self, BlockError> {
+        let watched = Watched { remote: remote.clone(), meter: Rc::clone(meter) };
+        let cache = Rc::new(ChunkCache::new(watched, CACHE_BYTES));
+        let identity = *remote.manifest_hash().as_bytes();
+        let store = match pages {
+            Some(pages) => Pages::IndexedDb(IndexedDbStore::new(pages)?),
+            None => Pages::Memory(MemoryStore::open(&Shelf::unlogged(), identity)),
+        };
+        let overlay = Rc::new(Overlay::open(cache, identity, store, OVERLAY).await?);
+        Ok(Self { remote, overlay, told: RefCell::new(OverlayState::Healthy) })
+    }
+
+    /// Mounts it as a machine's root and starts the work behind it.
+    pub async fn mount_on(&self, machine: &Rc<Machine>, timers: &Timers, clock: &Rc<dyn Clock>) -> Result<(), MountError> {
+        let cache = Rc::clone(self.overlay.base());
+        machine.spawn(async move { cache.run().await });
+        let (overlay, timers, clock) = (Rc::clone(&self.overlay), timers.clone(), Rc::clone(clock));
+        machine.spawn(async move { overlay.run_writeback(timers, clock).await });
+        let (remote, cache) = (self.remote.clone(), Rc::clone(self.overlay.base()));
+        machine.spawn(async move {
+            // An image without a profile, or with a damaged one, starts all the same.
+            if let Ok(profile) = remote.boot_profile().await {
+                cache.prefetch(profile.entries.iter().map(|entry| ChunkId(entry.chunk))).await;
+            }
+        });
+        machine.mount_root(Rc::clone(&self.overlay)).await
+    }
+
+    /// Bytes of pages that differ from the image.
+    pub fn written_bytes(&self) -> u64 {
+        let status = self.overlay.status();
+        status.stored_bytes + status.unstored_bytes
+    }
+
+    /// Asks for a commit without delay.
+    pub fn commit_soon(&self) {
+        self.overlay.request_commit();
+    }
+
+    /// Tells a person when changes can no longer be stored, once for each reason.
+    pub fn tell_trouble(&self, host: &Host) {
+        let state = self.overlay.status().state;
+        if *self.told.borrow() == state {
+            return;
+        }
+        match &state {
+            OverlayState::Healthy => host.notice("overlay-well", "changes are stored again"),
+            OverlayState::Retrying(BlockError::StoreFull) => host.notice(
+                "overlay-full",
+                "The browser has no room for more changes. Remove files in the guest or free disk space, then it goes on.",
+            ),
+            OverlayState::ReadOnly(BlockError::Fenced) => host.notice(
+                "overlay-lost",
+                "Another tab took over this disk, or its data was cleared. Nothing more is stored here: reload this tab.",
+            ),
+            OverlayState::Retrying(error) => host.notice("overlay-trouble", &format!("Storing changes failed and is tried again: {error}")),
+            OverlayState::ReadOnly(error) => host.notice(
+                "overlay-lost",
+                &format!("Changes can no longer be stored ({error}). The disk is read-only now: reload this tab."),
+            ),
+        }
+        *self.told.borrow_mut() = state;
+    }
+}
+
+/// Where changes are kept.
+enum Pages {
+    IndexedDb(IndexedDbStore),
+    Memory(MemoryStore),
+}
+
+impl OverlayStore for Pages {
+    fn epoch(&self) -> u64 {
+        match self {
+            Self::IndexedDb(store) => store.epoch(),
+            Self::Memory(store) => store.epoch(),
+        }
+    }
+
+    async fn keys(&self) -> Result<Vec<PageKey>, BlockError> {
+        match self {
+            Self::IndexedDb(store) => store.keys().await,
+            Self::Memory(store) => store.keys().await,
+        }
+    }
+
+    async fn load(&self, keys: &[PageKey]) -> Result<Vec<Option<Bytes>>, BlockError> {
+        match self {
+            Self::IndexedDb(store) => store.load(keys).await,
+            Self::Memory(store) => store.load(keys).await,
+        }
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), BlockError> {
+        match self {
+            Self::IndexedDb(store) => store.commit(batch).await,
+            Self::Memory(store) => store.commit(batch).await,
+        }
+    }
+
+    fn room(&self) -> Option<u64> {
+        match self {
+            Self::IndexedDb(store) => store.room(),
+            Self::Memory(store) => store.room(),
+        }
+    }
+}
+
+/// The remote image, measured, its failures told to a person.
+struct Watched {
+    remote: Remote,
+    meter: Rc<Meter>,
+}
+
+impl Transport for Watched {
+    fn image_size(&self) -> u64 {
+        self.remote.image_size()
+    }
+
+    async fn fetch(&self, chunk: ChunkId, urgency: Urgency) -> Result<Bytes, BlockError> {
+        let reading = (urgency == Urgency::Demand).then(|| Reading::begin(&self.meter));
+        let fetched = self.remote.fetch(chunk, urgency).await;
+        match &fetched {
+            Ok(_) => {
+                self.meter.chunks.set(self.meter.chunks.get() + 1);
+                if let Some(reading) = reading {
+                    reading.finished();
+                }
+            }
+            Err(error) => {
+                let text = format!("{error}. Programs that need it get an error; the rest of the disk is not affected.");
+                self.meter.host.notice("image-corrupt", &text);
+            }
+        }
+        fetched
+    }
+}
+
+/// What reads from the server cost.
+pub struct Meter {
+    host: Host,
+    waiting: Cell<u64>,
+    chunks: Cell<u64>,
+    latency_ms: Cell<f64>,
+}
+
+impl Meter {
+    /// Nothing read yet.
+    pub fn new(host: &Host) -> Self {
+        Self { host: host.clone(), waiting: Cell::default(), chunks: Cell::default(), latency_ms: Cell::default() }
+    }
+
+    /// Reads that somebody waits for now.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.get()
+    }
+
+    /// Chunks that arrived.
+    pub fn chunks(&self) -> u64 {
+        self.chunks.get()
+    }
+
+    /// Mean time of the last reads in milliseconds, the newest counting most; 0 before the first.
+    pub fn latency_ms(&self) -> f64 {
+        self.latency_ms.get()
+    }
+}
+
+/// A read under way, counted until it is dropped.
+struct Reading<'a> {
+    meter: &'a Meter,
+    since_ms: f64,
+}
+
+impl<'a> Reading<'a> {
+    fn begin(meter: &'a Meter) -> Self {
+        meter.waiting.set(meter.waiting.get() + 1);
+        if meter.waiting.get() == 1 {
+            meter.host.event("diskActivity", &"wait".into());
+        }
+        Self { meter, since_ms: meter.host.now() }
+    }
+
+    fn finished(&self) {
+        let took = Duration::try_from_secs_f64((self.meter.host.now() - self.since_ms) / 1000.0).unwrap_or_default();
+        let took = took.as_secs_f64() * 1000.0;
+        let mean = self.meter.latency_ms.get();
+        self.meter.latency_ms.set(if mean == 0.0 { took } else { mean + (took - mean) / 16.0 });
+        self.meter.host.event("diskLatency", &took.into());
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.meter.waiting.set(self.meter.waiting.get() - 1);
+        if self.meter.waiting.get() == 0 {
+            self.meter.host.event("diskActivity", &"ready".into());
+        }
+    }
+}
