@@ -25,14 +25,17 @@ type TakeText = Rc<dyn Fn(&SyscallCx, &[u8]) -> Result<()>>;
 /// Makes where a link leads.
 type Jump = Rc<dyn Fn(&SyscallCx) -> Result<Path>>;
 
+/// Opens a file of its own kind.
+type OpenSpecial = Rc<dyn Fn(&SyscallCx) -> Result<Rc<dyn File>>>;
+
 /// Something in a generated tree.
 pub(crate) enum Entry {
     /// A directory.
     Directory(Rc<dyn Directory>),
     /// A file with its mode.
     File(u32, Content),
-    /// A link: its target as text, and where it leads if that is no path.
-    Link(MakeText, Option<Jump>),
+    /// A link: its permission bits, its target as text, and where it leads if that is no path.
+    Link(u32, MakeText, Option<Jump>),
 }
 
 /// What a file does.
@@ -45,7 +48,7 @@ pub(crate) enum Content {
     /// Text that can also be written.
     Writable(MakeText, TakeText),
     /// A file of its own kind.
-    Special(Rc<dyn Fn(&SyscallCx) -> Result<Rc<dyn File>>>),
+    Special(OpenSpecial),
 }
 
 impl Entry {
@@ -64,7 +67,7 @@ impl Entry {
 
     /// A link that leads to a path.
     pub(crate) fn link(make: impl Fn(&SyscallCx) -> Result<Vec<u8>> + 'static) -> Self {
-        Self::Link(Rc::new(make), None)
+        Self::Link(0o777, Rc::new(make), None)
     }
 
     /// A directory of fixed entries.
@@ -76,7 +79,7 @@ impl Entry {
         match self {
             Self::Directory(directory) => stat::S_IFDIR | directory.mode(),
             Self::File(mode, _) => stat::S_IFREG | mode,
-            Self::Link(..) => stat::S_IFLNK | 0o777,
+            Self::Link(mode, ..) => stat::S_IFLNK | mode,
         }
     }
 }
@@ -298,14 +301,14 @@ impl Inode for GeneratedInode {
 
     fn read_link<'a>(&'a self, cx: &'a SyscallCx) -> Io<'a, Result<Vec<u8>>> {
         Io::ready(match &self.entry {
-            Entry::Link(make, _) => make(cx),
+            Entry::Link(_, make, _) => make(cx),
             _ => Err(Errno::EINVAL),
         })
     }
 
     fn magic_link<'a>(&'a self, cx: &'a SyscallCx) -> Io<'a, Option<Result<Path>>> {
         Io::ready(match &self.entry {
-            Entry::Link(_, Some(jump)) => Some(jump(cx)),
+            Entry::Link(_, _, Some(jump)) => Some(jump(cx)),
             _ => None,
         })
     }

@@ -182,9 +182,12 @@ enum Body {
     Special,
 }
 
+/// The cookie and the inode of a name.
+type Entry = (u64, Rc<TmpInode>);
+
 struct Directory {
     parent: RefCell<Weak<TmpInode>>,
-    by_name: RefCell<BTreeMap<Vec<u8>, (u64, Rc<TmpInode>)>>,
+    by_name: RefCell<BTreeMap<Vec<u8>, Entry>>,
     by_cookie: RefCell<BTreeMap<u64, Vec<u8>>>,
     last_cookie: Cell<u64>,
 }
@@ -516,10 +519,10 @@ impl Inode for TmpInode {
     }
 
     fn set_attr(&self, change: SetAttr) -> Io<'_, Result<()>> {
-        if let Some(size) = change.size {
-            if let Err(errno) = self.resize(size) {
-                return Io::ready(Err(errno));
-            }
+        if let Some(size) = change.size
+            && let Err(errno) = self.resize(size)
+        {
+            return Io::ready(Err(errno));
         }
         self.meta.borrow_mut().apply(&change);
         Io::ready(Ok(()))

@@ -24,6 +24,8 @@ pub struct Dentry {
     /// How many mounts sit on it.
     pub(super) mounted: Cell<u32>,
     used: Cell<bool>,
+    /// Itself, while the cache keeps it.
+    kept: RefCell<Option<Rc<Dentry>>>,
 }
 
 struct Place {
@@ -66,6 +68,7 @@ impl Dentry {
             lock: Mutex::default(),
             mounted: Cell::new(0),
             used: Cell::new(false),
+            kept: RefCell::default(),
         })
     }
 
@@ -167,10 +170,15 @@ impl Drop for Dentry {
     }
 }
 
+/// A directory and a name in it.
+type Name = (Weak<Dentry>, Box<[u8]>);
+
 /// Keeps recently used dentries, and recently missed names, in memory.
+///
+/// A kept dentry holds itself; the list is weak, so that a name that is removed goes at once, and its inode with it.
 pub struct DentryCache {
-    recent: RefCell<VecDeque<Rc<Dentry>>>,
-    absent: RefCell<VecDeque<(Weak<Dentry>, Box<[u8]>)>>,
+    recent: RefCell<VecDeque<Weak<Dentry>>>,
+    absent: RefCell<VecDeque<Name>>,
     capacity: usize,
 }
 
@@ -231,7 +239,8 @@ impl DentryCache {
         let dentry = Dentry::new(Rc::clone(&dir.fs), inode, Some(Rc::clone(dir)), name.into());
         dir.children.borrow_mut().insert(name.into(), Child::Present(Rc::downgrade(&dentry)));
         if dir.fs.cacheable() {
-            self.recent.borrow_mut().push_back(Rc::clone(&dentry));
+            *dentry.kept.borrow_mut() = Some(Rc::clone(&dentry));
+            self.recent.borrow_mut().push_back(Rc::downgrade(&dentry));
             self.shrink();
         }
         dentry
@@ -245,14 +254,13 @@ impl DentryCache {
         dir.children.borrow_mut().insert(name.into(), Child::Absent);
         let mut absent = self.absent.borrow_mut();
         absent.push_back((Rc::downgrade(dir), name.into()));
-        if absent.len() > self.capacity {
-            if let Some((dir, name)) = absent.pop_front() {
-                if let Some(dir) = dir.upgrade() {
-                    let mut children = dir.children.borrow_mut();
-                    if matches!(children.get(&name), Some(Child::Absent)) {
-                        children.remove(&name);
-                    }
-                }
+        if absent.len() > self.capacity
+            && let Some((dir, name)) = absent.pop_front()
+            && let Some(dir) = dir.upgrade()
+        {
+            let mut children = dir.children.borrow_mut();
+            if matches!(children.get(&name), Some(Child::Absent)) {
+                children.remove(&name);
             }
         }
     }
@@ -264,6 +272,8 @@ impl DentryCache {
             place.unlinked = true;
             (place.parent.clone(), place.name.clone())
         };
+        let kept = dentry.kept.borrow_mut().take();
+        drop(kept);
         let Some(parent) = parent else { return };
         parent.children.borrow_mut().remove(&name);
         self.insert_absent(&parent, &name);
@@ -298,27 +308,31 @@ impl DentryCache {
     /// Forgets everything that nothing else uses.
     pub fn clear(&self) {
         let recent = std::mem::take(&mut *self.recent.borrow_mut());
-        drop(recent);
+        for dentry in recent.iter().filter_map(Weak::upgrade) {
+            let kept = dentry.kept.borrow_mut().take();
+            drop(kept);
+        }
     }
 
     fn shrink(&self) {
         let mut second_chances = 16;
-        loop {
-            let dropped = {
-                let mut recent = self.recent.borrow_mut();
-                if recent.len() <= self.capacity {
-                    return;
-                }
-                let Some(oldest) = recent.pop_front() else { return };
-                if oldest.used.replace(false) && second_chances > 0 && !oldest.unlinked() {
-                    second_chances -= 1;
-                    recent.push_back(oldest);
-                    continue;
-                }
-                oldest
-            };
-            // Outside the borrow: the last reference to an inode may do work.
-            drop(dropped);
+        while self.recent.borrow().len() > self.capacity {
+            let oldest = self.recent.borrow_mut().pop_front();
+            let Some(dentry) = oldest.and_then(|oldest| oldest.upgrade()) else { continue };
+            if dentry.used.replace(false) && second_chances > 0 && dentry.kept.borrow().is_some() {
+                second_chances -= 1;
+                self.recent.borrow_mut().push_back(Rc::downgrade(&dentry));
+                continue;
+            }
+            // Outside all borrows: the last reference to an inode may do work.
+            let kept = dentry.kept.borrow_mut().take();
+            drop(kept);
         }
+    }
+}
+
+impl Drop for DentryCache {
+    fn drop(&mut self) {
+        self.clear();
     }
 }

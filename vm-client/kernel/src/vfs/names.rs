@@ -207,10 +207,8 @@ pub async fn rename(
     if old_is_dir && old.contains(new_dir) {
         return Err(Errno::EINVAL);
     }
-    if let Some(new) = &new {
-        if new.contains(old_dir) && (!exchange || new_is_dir) {
-            return Err(if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
-        }
+    if new.as_ref().is_some_and(|new| new.contains(old_dir)) && (!exchange || new_is_dir) {
+        return Err(if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY });
     }
     check_writable(&from.dir)?;
     let creds = cx.creds();

@@ -72,11 +72,12 @@ impl<I: Inode + Store> RegularFile<I> {
         let offset = if mode.append { meta.size } else { mode.offset };
         let room = writable_bytes(cx, offset, data.len(), self.inode.max_size())?;
         let data = data.get(..room).unwrap_or(data);
-        if meta.mode & 0o6000 != 0 && !cx.creds().capable(crate::task::cap::FSETID) {
-            if let Some(mode) = permission::mode_without_set_id(&meta) {
-                let change = SetAttr { mode: Some(mode), ctime: cx.now(), ..SetAttr::default() };
-                self.inode.set_attr(change).await?;
-            }
+        if meta.mode & 0o6000 != 0
+            && !cx.creds().capable(crate::task::cap::FSETID)
+            && let Some(mode) = permission::mode_without_set_id(&meta)
+        {
+            let change = SetAttr { mode: Some(mode), ctime: cx.now(), ..SetAttr::default() };
+            self.inode.set_attr(change).await?;
         }
         self.inode.write(cx, offset, data).await
     }

@@ -52,10 +52,11 @@ pub(super) fn shown(cx: &SyscallCx, file: &OpenFile) -> Vec<u8> {
 impl Directory for Descriptors {
     fn lookup(&self, cx: &SyscallCx, name: &[u8]) -> Option<Entry> {
         let (tid, fd) = (self.tid, parse(name)?);
-        open_file(cx, tid, fd).ok()?;
+        let flags = open_file(cx, tid, fd).ok()?.flags();
+        let mode = if flags.readable() { 0o500 } else { 0 } | if flags.writable() { 0o300 } else { 0 };
         let show = move |cx: &SyscallCx| Ok(shown(cx, &*open_file(cx, tid, fd)?));
         let jump = move |cx: &SyscallCx| Ok(open_file(cx, tid, fd)?.path().clone());
-        Some(Entry::Link(Rc::new(show), Some(Rc::new(jump))))
+        Some(Entry::Link(mode, Rc::new(show), Some(Rc::new(jump))))
     }
 
     fn names(&self, cx: &SyscallCx) -> Vec<(Vec<u8>, FileType)> {

@@ -163,7 +163,7 @@ fn place(tid: Pid, get: fn(&Task) -> Result<Path>) -> Entry {
         let root = cx.fs().root();
         Ok(get(&*inspect(cx, tid)?)?.display_proc(&root))
     };
-    Entry::Link(Rc::new(show), Some(Rc::new(move |cx| get(&*inspect(cx, tid)?))))
+    Entry::Link(0o777, Rc::new(show), Some(Rc::new(move |cx| get(&*inspect(cx, tid)?))))
 }
 
 fn cgroup(_: &SyscallCx, _: &Task) -> Result<Vec<u8>> {
