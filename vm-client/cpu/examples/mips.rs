@@ -1,4 +1,4 @@
-//! Measures how many guest instructions a second the interpreter runs, on three small loops.
+//! Measures how many guest instructions a second the interpreter runs, on a few small loops.
 //!
 //! `cargo run --release -p vm-cpu --example mips` prints one line a program. With `--beside EMULATOR` (`qemu-i386`) it
 //! times that on the same programs too, its start included; with `--elf DIR` it only writes them as static ELF files, to be
@@ -24,10 +24,13 @@ struct Program {
     expected: fn() -> u32,
 }
 
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 6] = [
     Program { name: "collatz", code: include_bytes!("mips/collatz.bin"), expected: collatz },
     Program { name: "sieve", code: include_bytes!("mips/sieve.bin"), expected: sieve },
     Program { name: "fib", code: include_bytes!("mips/fib.bin"), expected: || fib(30) },
+    Program { name: "strlen", code: include_bytes!("mips/strlen.bin"), expected: || 65535 * 200 },
+    Program { name: "doubles", code: include_bytes!("mips/doubles.bin"), expected: harmonic },
+    Program { name: "x87", code: include_bytes!("mips/x87.bin"), expected: harmonic },
 ];
 
 fn collatz() -> u32 {
@@ -49,6 +52,10 @@ fn sieve() -> u32 {
 
 fn fib(n: u32) -> u32 {
     if n < 2 { n } else { fib(n - 1) + fib(n - 2) }
+}
+
+fn harmonic() -> u32 {
+    ((1..=500_000u32).map(|n| 1.0 / f64::from(n)).sum::<f64>() * 1e6) as u32
 }
 
 fn main() -> std::io::Result<()> {

@@ -207,10 +207,12 @@ impl F80 {
         self.sign_exponent & 0x7fff
     }
 
+    #[inline]
     pub(crate) fn is_nan(self) -> bool {
         matches!(self.class(), Class::QuietNan | Class::SignalingNan)
     }
 
+    #[inline]
     pub(crate) fn class(self) -> Class {
         let integer_bit = self.mantissa & INTEGER_BIT != 0;
         match self.biased_exponent() {
@@ -238,7 +240,13 @@ impl F80 {
 /// Operands that are not both finite numbers, or one that is not, answered the same way by every operation.
 impl Context {
     /// If an operand is a NaN or unsupported, the result of an operation on both.
+    #[inline]
     fn nan_pair(&mut self, a: F80, b: F80) -> Option<F80> {
+        // Two normal numbers, nearly always.
+        let normal = |x: F80| x.mantissa & INTEGER_BIT != 0 && (1..0x7fff).contains(&x.biased_exponent());
+        if normal(a) && normal(b) {
+            return None;
+        }
         let (class_a, class_b) = (a.class(), b.class());
         if class_a == Class::Unsupported || class_b == Class::Unsupported {
             return Some(self.invalid());

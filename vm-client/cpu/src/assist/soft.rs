@@ -26,6 +26,7 @@ impl Rounding {
     }
 
     /// Whether a discarded part makes the magnitude one larger. `rest` compares it with half a unit.
+    #[inline]
     fn rounds_up(self, negative: bool, odd: bool, rest: Ordering, exact: bool) -> bool {
         match self {
             _ if exact => false,
@@ -86,6 +87,7 @@ impl Exact {
 }
 
 /// Shifts right; lost bits stick in the lowest bit.
+#[inline]
 pub(crate) fn shift_right_sticky(value: u128, by: u32) -> u128 {
     match by {
         0 => value,
@@ -95,6 +97,7 @@ pub(crate) fn shift_right_sticky(value: u128, by: u32) -> u128 {
 }
 
 /// The sum; nothing when it is exactly zero.
+#[inline]
 pub(crate) fn add(a: Number, b: Number) -> Option<Exact> {
     let (large, small) = if a.cmp_magnitude(b) == Ordering::Less { (b, a) } else { (a, b) };
     // Two bits of room above, 62 below for the smaller number to slide into.
@@ -105,6 +108,7 @@ pub(crate) fn add(a: Number, b: Number) -> Option<Exact> {
 }
 
 /// The product.
+#[inline]
 pub(crate) fn multiply(a: Number, b: Number) -> Exact {
     let product = u128::from(a.mantissa) * u128::from(b.mantissa);
     Exact::normalised(a.negative != b.negative, a.exponent + b.exponent + 1, product)
@@ -114,11 +118,13 @@ pub(crate) fn multiply(a: Number, b: Number) -> Exact {
 pub(crate) fn divide(a: Number, b: Number) -> Exact {
     let divisor = u128::from(b.mantissa);
     let dividend = u128::from(a.mantissa) << 64;
-    let (quotient, rest) = (dividend / divisor, dividend % divisor);
-    // The quotient has 64 or 65 bits; two more and the sticky bit decide every rounding.
-    let (more, rest) = ((rest << 2) / divisor, (rest << 2) % divisor);
-    let mantissa = quotient << 3 | more << 1 | u128::from(rest != 0);
-    Exact::normalised(a.negative != b.negative, a.exponent - b.exponent + 60, mantissa)
+    let quotient = dividend / divisor;
+    let rest = dividend - quotient * divisor;
+    // The quotient has 64 or 65 bits; one more and the sticky bit decide every rounding.
+    let twice = rest << 1;
+    let (more, left) = (u128::from(twice >= divisor), twice != 0 && twice != divisor);
+    let mantissa = (quotient << 2) | (more << 1) | u128::from(left);
+    Exact::normalised(a.negative != b.negative, a.exponent - b.exponent + 61, mantissa)
 }
 
 /// The square root of a positive number.
@@ -180,6 +186,7 @@ pub(crate) enum Tiny {
 }
 
 /// Rounds to a format.
+#[inline]
 pub(crate) fn round(value: Exact, format: Format, rounding: Rounding, on_tiny: Tiny) -> Rounded {
     let (mantissa, carry, inexact, up) = round_to_bits(value.mantissa, format.precision, rounding, value.negative);
     let exponent = value.exponent + i32::from(carry);
@@ -194,17 +201,24 @@ pub(crate) fn round(value: Exact, format: Format, rounding: Rounding, on_tiny: T
 }
 
 /// Keeps the top `bits`; returns the significand, whether it overflowed into the next exponent, inexact, rounded up.
+#[inline]
 fn round_to_bits(mantissa: u128, bits: u32, rounding: Rounding, negative: bool) -> (u64, bool, bool, bool) {
-    let low = 128 - bits;
-    let kept = mantissa >> low;
-    let lost = mantissa & ((1 << low) - 1);
-    let exact = lost == 0;
-    let up = rounding.rounds_up(negative, kept & 1 != 0, lost.cmp(&(1 << (low - 1))), exact);
-    let kept = kept + u128::from(up);
-    if kept >> bits != 0 {
-        return (1 << 63, true, !exact, up);
+    // In halves, because shifts of 128 bits are slow.
+    let (high, low) = ((mantissa >> 64) as u64, mantissa as u64);
+    let spare = 64 - bits;
+    let unit = 1u64 << spare;
+    let kept = high & unit.wrapping_neg();
+    // What is lost, and half a unit, both as 64.64 fixed point.
+    let (lost, half) = if spare == 0 { ((0, low), (0, 1 << 63)) } else { ((high & (unit - 1), low), (unit >> 1, 0)) };
+    let exact = lost == (0, 0);
+    let up = rounding.rounds_up(negative, kept & unit != 0, lost.cmp(&half), exact);
+    if !up {
+        return (kept, false, !exact, false);
     }
-    ((kept << (64 - bits)) as u64, false, !exact, up)
+    match kept.checked_add(unit) {
+        Some(kept) => (kept, false, !exact, true),
+        None => (1 << 63, true, !exact, true),
+    }
 }
 
 /// A number rounded to an integer.

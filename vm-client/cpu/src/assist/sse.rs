@@ -66,6 +66,12 @@ impl Kind {
     }
 }
 
+/// Whether the host's own arithmetic will do: it rounds to nearest, everything is masked, denormals are themselves, and the
+/// one exception that is expensive to find out about has been noted before.
+fn host_will_do(mxcsr: u32) -> bool {
+    mxcsr & 0x7fa0 == 0x1fa0
+}
+
 /// MXCSR during an instruction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context {
@@ -89,12 +95,6 @@ impl Context {
 
     fn denormals_are_zeros(&self) -> bool {
         self.mxcsr & DAZ != 0
-    }
-
-    /// Whether the host's own arithmetic will do: it rounds to nearest, everything is masked, and the one exception that
-    /// is expensive to find out about has been noted before.
-    fn host_will_do(&self) -> bool {
-        self.mxcsr & 0x7fa0 == 0x1fa0
     }
 
     /// The new MXCSR, or the exception that was not masked (MXCSR then is to be written all the same).

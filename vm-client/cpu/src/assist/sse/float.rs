@@ -50,7 +50,7 @@ pub(crate) enum Operation {
 
 /// `a op b`.
 pub(crate) fn binary(cx: &mut Context, kind: Kind, operation: Operation, a: u64, b: u64) -> u64 {
-    if cx.host_will_do()
+    if super::host_will_do(cx.mxcsr)
         && let Some(result) = on_host(kind, operation, a, b)
     {
         return result;
@@ -64,7 +64,8 @@ pub(crate) fn binary(cx: &mut Context, kind: Kind, operation: Operation, a: u64,
 
 /// The result when operands and result are well inside the range of normal numbers, so that no flag but the inexact one,
 /// which the caller has already, can be raised.
-fn on_host(kind: Kind, operation: Operation, a: u64, b: u64) -> Option<u64> {
+#[inline]
+pub(super) fn on_host(kind: Kind, operation: Operation, a: u64, b: u64) -> Option<u64> {
     let plain = |bits: u64| {
         let magnitude = bits & (kind.sign() - 1);
         magnitude == 0 || magnitude >> kind.fraction_bits() != 0 && magnitude < kind.infinity()

@@ -126,6 +126,38 @@ fn with_lane(v: u128, kind: Kind, i: u32, value: u64) -> u128 {
     v & !mask | u128::from(value) << (bits * i) & mask
 }
 
+/// The result of a plain operation by the host's arithmetic, where that gives the same and raises nothing new.
+#[inline]
+pub(crate) fn on_host(mxcsr: u32, number: u8, a: u128, b: u128) -> Option<u128> {
+    if !super::host_will_do(mxcsr) {
+        return None;
+    }
+    let operation = match number / 4 {
+        0 => Operation::Add,
+        1 => Operation::Sub,
+        2 => Operation::Mul,
+        3 => Operation::Div,
+        4 => Operation::Min,
+        5 => Operation::Max,
+        6 => Operation::Sqrt,
+        _ => return None,
+    };
+    let single = |i: u32| float::on_host(Kind::Single, operation, lane(a, Kind::Single, i), lane(b, Kind::Single, i));
+    match number & 3 {
+        0 => {
+            let (r0, r1, r2, r3) = (single(0)?, single(1)?, single(2)?, single(3)?);
+            Some(u128::from(r0 | r1 << 32) | u128::from(r2 | r3 << 32) << 64)
+        }
+        1 => Some(a >> 32 << 32 | u128::from(single(0)?)),
+        2 => {
+            let low = float::on_host(Kind::Double, operation, a as u64, b as u64)?;
+            let high = float::on_host(Kind::Double, operation, (a >> 64) as u64, (b >> 64) as u64)?;
+            Some(u128::from(low) | u128::from(high) << 64)
+        }
+        _ => Some(a >> 64 << 64 | u128::from(float::on_host(Kind::Double, operation, a as u64, b as u64)?)),
+    }
+}
+
 /// Runs the operation with this number; `a` is the destination's old value.
 pub(crate) fn compute(cx: &mut Context, number: u8, a: u128, b: u128, imm: u8) -> u128 {
     if let Some(&other) = OTHERS.get(usize::from(number).wrapping_sub(64)) {

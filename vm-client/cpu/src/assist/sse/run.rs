@@ -20,14 +20,18 @@ fn second(core: &Core, op: Op) -> u128 {
 
 /// `dst <- a op b` on vectors: the operation in `c`, an immediate byte in `imm`.
 pub(in crate::assist) fn vector(core: &mut Core, _: &mut Mmu, op: Op) -> Result<(), Trap> {
-    let operation = Vector::from_number(op.c).ok_or(Exception::InvalidOpcode)?;
-    let result = vector::compute(operation, core.v(op.a), second(core, op), op.imm as u8);
-    core.set_v(op.dst, result);
+    let function = vector::function(op.c).ok_or(Exception::InvalidOpcode)?;
+    let (a, b) = (core.v(op.a), second(core, op));
+    function(&a, &b, op.imm as u8, &mut core.vec[usize::from(op.dst & 31)]);
     Ok(())
 }
 
 /// The same with MXCSR: floating-point operations.
 pub(in crate::assist) fn float(core: &mut Core, _: &mut Mmu, op: Op) -> Result<(), Trap> {
+    if let Some(result) = packed::on_host(core.mxcsr, op.c, core.v(op.a), core.v(op.b)) {
+        core.set_v(op.dst, result);
+        return Ok(());
+    }
     let mut cx = Context::new(core.mxcsr);
     let result = packed::compute(&mut cx, op.c, core.v(op.a), core.v(op.b), op.imm as u8);
     cx.settle(&mut core.mxcsr)?;
@@ -72,6 +76,12 @@ pub(in crate::assist) fn from_int(core: &mut Core, _: &mut Mmu, op: Op) -> Resul
     let kind = kind(op.c);
     let value = core.get(op.b) as i64;
     let value = if op.c & 4 != 0 { value } else { i64::from(value as i32) };
+    if kind == Kind::Double && i64::from(value as i32) == value {
+        // Exact.
+        let bits = f64::from(value as i32).to_bits();
+        core.set_v(op.dst, core.v(op.a) >> 64 << 64 | u128::from(bits));
+        return Ok(());
+    }
     let lane = convert::from_int(&mut cx, kind, value);
     cx.settle(&mut core.mxcsr)?;
     let bits = kind.bits();
