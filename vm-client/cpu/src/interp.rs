@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use vm_mem::{Access, FrameId, Mmu, PAGE_SIZE, PageFault, VirtAddr};
 
-use self::cache::{BlockId, Cache, Key};
+use self::cache::{BlockId, Cache, Key, Stamps};
 use self::exec::Stop;
 use crate::core::{Core, Trap};
 use crate::decode::{self, Context, Truncated, Unknown};
@@ -80,9 +80,6 @@ impl Flavour {
     }
 }
 
-/// A stamp that no link has, so that every block returns.
-const UNLINKED: u64 = u64::MAX - 1;
-
 /// Where to go on inside a block.
 enum Resume {
     /// In the operations of all blocks.
@@ -117,28 +114,22 @@ impl Interpreter {
                 self.take_code_writes(mmu);
             }
             let flavour = Flavour::of(&self.core);
-            let stamp = match flavour.stepping {
-                true => UNLINKED,
-                false => self.cache.stamp(mmu.code_epoch(), flavour.number()),
-            };
-            let id = match self.find(mmu, flavour, stamp) {
+            let stamps = self.stamps(mmu, flavour);
+            let id = match self.find(mmu, flavour, stamps) {
                 Ok(id) => id,
                 Err(fault) => return Exit::Fault(fault),
             };
             // Making the block may have emptied the cache, so the stamp of the link is compared again.
-            let stamp = match flavour.stepping {
-                true => UNLINKED,
-                false => self.cache.stamp(mmu.code_epoch(), flavour.number()),
-            };
+            let stamps = self.stamps(mmu, flavour);
             if let Some((from, side, then)) = link.take()
-                && then == stamp
-                && stamp != UNLINKED
+                && then == stamps
+                && stamps != Stamps::UNLINKED
             {
-                self.cache.link(from, side, id, stamp);
+                self.cache.link(from, side, id, stamps);
             }
             let first = self.cache.blocks[id as usize].first as usize;
-            match self.run_from(mmu, Resume::Block(id, first), stamp) {
-                Ok(from) => link = from.map(|(id, side)| (id, side, stamp)),
+            match self.run_from(mmu, Resume::Block(id, first), stamps) {
+                Ok(from) => link = from.map(|(id, side)| (id, side, stamps)),
                 Err(exit) => return exit,
             }
             if flavour.stepping {
@@ -153,14 +144,14 @@ impl Interpreter {
         &mut self,
         mmu: &mut Mmu,
         mut resume: Resume,
-        mut stamp: u64,
+        mut stamps: Stamps,
     ) -> Result<Option<(BlockId, usize)>, Exit> {
         loop {
             let (ops, at, tail) = match &resume {
                 Resume::Block(id, at) => (self.cache.ops.as_slice(), (*id, *at), None),
                 Resume::Tail(id, first, ops, at) => (ops.as_slice(), (*id, *at), Some(*first)),
             };
-            match exec::run(&mut self.core, mmu, &self.cache, ops, at, stamp) {
+            match exec::run(&mut self.core, mmu, &self.cache, ops, at, stamps) {
                 Stop::Next { from } => {
                     if let Some(first) = tail {
                         // Only the instructions up to this one were run, not the whole block.
@@ -182,7 +173,7 @@ impl Interpreter {
                         Resume::Block(..) => {
                             // What was linked may be gone, and what follows in this block may be stale: the rest of
                             // the instruction is still done, then everything is looked up anew.
-                            stamp = UNLINKED;
+                            stamps = Stamps::UNLINKED;
                             self.rest_of_insn(block, op)
                         }
                     };
@@ -270,10 +261,17 @@ impl Interpreter {
         dropped
     }
 
+    fn stamps(&self, mmu: &Mmu, flavour: Flavour) -> Stamps {
+        if flavour.stepping {
+            return Stamps::UNLINKED;
+        }
+        self.cache.stamps(mmu.code_epoch(), flavour.number())
+    }
+
     /// The block at `core.rip`, made if need be.
-    fn find(&mut self, mmu: &mut Mmu, flavour: Flavour, stamp: u64) -> Result<BlockId, PageFault> {
+    fn find(&mut self, mmu: &mut Mmu, flavour: Flavour, stamps: Stamps) -> Result<BlockId, PageFault> {
         let start = self.core.rip;
-        if let Some(id) = self.cache.quick(start, stamp) {
+        if let Some(id) = self.cache.quick(start, stamps.far) {
             return Ok(id);
         }
         let key = Key { frame: mmu.code_frame(VirtAddr(start))?, start, flavour: flavour.number() };
@@ -284,7 +282,7 @@ impl Interpreter {
             };
             if still {
                 if !flavour.stepping {
-                    self.cache.remember(start, id, stamp);
+                    self.cache.remember(start, id, stamps.far);
                 }
                 return Ok(id);
             }
@@ -297,8 +295,8 @@ impl Interpreter {
         }
         let id = self.make(mmu, key, flavour)?;
         if !flavour.stepping {
-            let stamp = self.cache.stamp(mmu.code_epoch(), flavour.number());
-            self.cache.remember(start, id, stamp);
+            let stamps = self.stamps(mmu, flavour);
+            self.cache.remember(start, id, stamps.far);
         }
         Ok(id)
     }

@@ -3,12 +3,14 @@
 //! All operations live in one vector, blocks are ranges of it; when it is full, everything is dropped. A block is known by
 //! the frame its code is in, its address, and what lowering took for granted. Two short cuts lead to blocks without that
 //! key: links from block to block, and a table by address. Both hold the *stamp* of the moment they were made and are
-//! ignored once it has changed: it contains the MMU's code epoch and the number of times blocks were dropped.
+//! ignored once it has changed: it contains the MMU's code epoch and the number of times blocks were dropped. A link within
+//! a page needs no epoch: while a block runs, the page it is in is mapped as it was when the block was looked up.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
-use vm_mem::FrameId;
+use vm_mem::{FrameId, PAGE_SIZE};
 
 use crate::ir::{Block, Insn, Op};
 
@@ -29,6 +31,46 @@ pub(super) struct Key {
     /// Mode and what is known of segments.
     pub flavour: u16,
 }
+
+/// The stamps of a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stamps {
+    /// For links anywhere, and the table by address.
+    pub far: u64,
+    /// For links within a page.
+    pub near: u64,
+}
+
+impl Stamps {
+    /// Stamps that no link has, so that every block returns.
+    pub(super) const UNLINKED: Stamps = Stamps { far: u64::MAX - 1, near: u64::MAX - 1 };
+}
+
+/// A hash for keys made of small numbers. Guests choose the numbers and can only slow down themselves.
+#[derive(Default)]
+pub(super) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &b in bytes {
+            self.write_u64(u64::from(b));
+        }
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    fn write_u32(&mut self, n: u32) {
+        self.write_u64(u64::from(n));
+    }
+    fn write_u16(&mut self, n: u16) {
+        self.write_u64(u64::from(n));
+    }
+}
+
+type KeyMap<K, V> = HashMap<K, V, BuildHasherDefault<KeyHasher>>;
 
 /// A way from one block to another.
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +119,8 @@ pub(super) struct Cache {
     pub blocks: Vec<Cached>,
     insns: Vec<Insn>,
     table: Box<[Entry]>,
-    by_key: HashMap<Key, BlockId>,
-    by_frame: HashMap<FrameId, Vec<BlockId>>,
+    by_key: KeyMap<Key, BlockId>,
+    by_frame: KeyMap<FrameId, Vec<BlockId>>,
     /// Blocks or everything were dropped so many times.
     drops: u64,
 }
@@ -91,16 +133,18 @@ impl Cache {
             blocks: Vec::new(),
             insns: Vec::new(),
             table: vec![none; 1 << TABLE_BITS].into_boxed_slice(),
-            by_key: HashMap::new(),
-            by_frame: HashMap::new(),
+            by_key: KeyMap::default(),
+            by_frame: KeyMap::default(),
             drops: 0,
         }
     }
 
-    /// The stamp of this moment.
-    pub(super) fn stamp(&self, code_epoch: u64, flavour: u16) -> u64 {
-        // Drops and epochs share the rest: neither gets near the number that would make two moments look alike.
-        (code_epoch << 36) ^ (self.drops << 10) ^ u64::from(flavour)
+    /// The stamps of this moment.
+    pub(super) fn stamps(&self, code_epoch: u64, flavour: u16) -> Stamps {
+        // Drops and epochs share the rest: neither gets near the number that would make two moments look alike. Epochs
+        // begin at 1, so that no near stamp is a far one.
+        let near = (self.drops << 10) ^ u64::from(flavour);
+        Stamps { far: ((code_epoch + 1) << 36) ^ near, near }
     }
 
     fn slot(rip: u64) -> usize {
@@ -216,7 +260,14 @@ impl Cache {
     }
 
     /// Makes a way from one block to another.
-    pub(super) fn link(&mut self, from: BlockId, side: usize, to: BlockId, stamp: u64) {
+    pub(super) fn link(&mut self, from: BlockId, side: usize, to: BlockId, stamps: Stamps) {
+        let block = |id: BlockId| self.blocks.get(id as usize);
+        let page = |block: &Cached| block.key.start / PAGE_SIZE as u64;
+        let near = match (block(from), block(to)) {
+            (Some(a), Some(b)) => page(a) == page(b) && b.second.is_none(),
+            _ => false,
+        };
+        let stamp = if near { stamps.near } else { stamps.far };
         if let Some(block) = self.blocks.get_mut(from as usize) {
             block.links[side & 1] = Link { block: to, stamp };
         }

@@ -2,7 +2,7 @@
 
 use vm_mem::{Mmu, VirtAddr};
 
-use super::cache::{BlockId, Cache, Cached};
+use super::cache::{BlockId, Cache, Cached, Stamps};
 use crate::assist;
 use crate::core::{Core, Trap};
 use crate::flags::{self, Int};
@@ -46,6 +46,14 @@ fn second(core: &Core, op: &Op) -> u64 {
     core.get(op.b).wrapping_add(op.imm as u64)
 }
 
+fn plain_adc(core: &Core, op: &Op) -> u64 {
+    core.get(op.a).wrapping_add(second(core, op)).wrapping_add(u64::from(core.flags.cf()))
+}
+
+fn plain_sbb(core: &Core, op: &Op) -> u64 {
+    core.get(op.a).wrapping_sub(second(core, op)).wrapping_sub(u64::from(core.flags.cf()))
+}
+
 #[inline(always)]
 fn simple_address(core: &Core, op: &Op) -> VirtAddr {
     VirtAddr(core.get(op.a).wrapping_add(op.imm as u64) & core.address_mask)
@@ -78,7 +86,7 @@ pub(super) fn run(
     cache: &Cache,
     ops: &[Op],
     (mut id, mut at): (BlockId, usize),
-    stamp: u64,
+    stamps: Stamps,
 ) -> Stop {
     let mut block: &Cached = &cache.blocks[id as usize];
 
@@ -87,7 +95,7 @@ pub(super) fn run(
         ($side:expr, $target:expr) => {{
             core.fuel -= i64::from(block.insns);
             let link = block.links[$side];
-            if link.stamp == stamp && core.fuel > 0 {
+            if (link.stamp == stamps.far || link.stamp == stamps.near) && core.fuel > 0 {
                 id = link.block;
                 block = &cache.blocks[id as usize];
                 at = block.first as usize;
@@ -106,7 +114,7 @@ pub(super) fn run(
             let target = $target;
             core.fuel -= i64::from(block.insns);
             core.rip = target;
-            match cache.quick(target, stamp) {
+            match cache.quick(target, stamps.far) {
                 Some(next) if core.fuel > 0 => {
                     id = next;
                     block = &cache.blocks[id as usize];
@@ -240,14 +248,14 @@ pub(super) fn run(
             Code::Xor16 => binary!(u16, op, |a, b| a ^ b),
             Code::Xor32 => binary!(u32, op, |a, b| a ^ b),
             Code::Xor64 => binary!(u64, op, |a, b| a ^ b),
-            Code::Adc8 | Code::Adc16 | Code::Adc32 | Code::Adc64 => {
-                let r = core.get(op.a).wrapping_add(second(core, op)).wrapping_add(u64::from(core.flags.cf()));
-                core.set_sized(op.dst, op.code.info().size.bytes(), r);
-            }
-            Code::Sbb8 | Code::Sbb16 | Code::Sbb32 | Code::Sbb64 => {
-                let r = core.get(op.a).wrapping_sub(second(core, op)).wrapping_sub(u64::from(core.flags.cf()));
-                core.set_sized(op.dst, op.code.info().size.bytes(), r);
-            }
+            Code::Adc8 => put::<u8>(core, op.dst, plain_adc(core, op)),
+            Code::Adc16 => put::<u16>(core, op.dst, plain_adc(core, op)),
+            Code::Adc32 => put::<u32>(core, op.dst, plain_adc(core, op)),
+            Code::Adc64 => core.set(op.dst, plain_adc(core, op)),
+            Code::Sbb8 => put::<u8>(core, op.dst, plain_sbb(core, op)),
+            Code::Sbb16 => put::<u16>(core, op.dst, plain_sbb(core, op)),
+            Code::Sbb32 => put::<u32>(core, op.dst, plain_sbb(core, op)),
+            Code::Sbb64 => core.set(op.dst, plain_sbb(core, op)),
             Code::Shl8 => binary!(u8, op, |a, b| a << (b & 31)),
             Code::Shl16 => binary!(u16, op, |a, b| a << (b & 31)),
             Code::Shl32 => binary!(u32, op, |a, b| a << (b & 31)),
