@@ -282,6 +282,10 @@ impl<B: BlockDevice, S: OverlayStore> BlockDevice for Overlay<B, S> {
         self.base.size()
     }
 
+    fn read_only(&self) -> bool {
+        self.refusal().is_some()
+    }
+
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), BlockError> {
         check_range(self.size(), offset, buf.len())?;
         let mut at = 0;

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use vm_block::BlockDevice;
+use vm_block::{BlockDevice, BlockError};
 use vm_rt::Mutex;
 
 use crate::Ino;
@@ -68,6 +68,8 @@ pub struct Ext2<D> {
     /// Unlinked inodes that are still open, in the order of the list on disk, its head last.
     pub(crate) orphans: RefCell<Vec<Ino>>,
     pub(crate) read_only: bool,
+    /// Set when the device failed in the middle of a change: what is in core may not be what is on disk.
+    pub(crate) broken: RefCell<Option<BlockError>>,
 }
 
 impl<D: BlockDevice> Ext2<D> {
@@ -105,6 +107,7 @@ impl<D: BlockDevice> Ext2<D> {
             frees: Counter::default(),
             orphans: RefCell::default(),
             read_only,
+            broken: RefCell::default(),
         })
     }
 

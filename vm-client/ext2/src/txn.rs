@@ -46,6 +46,9 @@ impl<D: BlockDevice> Ext2<D> {
             return Err(Ext2Error::ReadOnly);
         }
         let changing = self.changing.lock().await;
+        if let Some(error) = &*self.broken.borrow() {
+            return Err(error.clone().into());
+        }
         Ok(Txn {
             fs: self,
             _changing: changing,
@@ -200,8 +203,18 @@ impl<D: BlockDevice> Txn<'_, D> {
         pages.len() as u64 * PAGE_SIZE as u64
     }
 
-    /// The part that must not await.
+    /// The part that must not await. A device that takes only a part of it has broken its contract, or is a file of a host
+    /// in trouble; nothing is changed any more then.
     fn publish(self) -> Result<(), Ext2Error> {
+        let fs = self.fs;
+        self.apply().inspect_err(|error| {
+            if let Ext2Error::Device(error) = error {
+                *fs.broken.borrow_mut() = Some(error.clone());
+            }
+        })
+    }
+
+    fn apply(self) -> Result<(), Ext2Error> {
         let fs = self.fs;
         let block_size = u64::from(fs.superblock.block_size);
         let _operation = fs.device.begin();
