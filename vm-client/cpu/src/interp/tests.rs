@@ -235,6 +235,31 @@ fn another_address_space_or_another_page_runs_other_code() {
 }
 
 #[test]
+fn a_shared_page_leads_to_what_each_address_space_has_behind_it() {
+    // CODE: inc eax; jmp +0; jmp CODE + 0x1000
+    let shared = [0x40, 0xeb, 0, 0xe9, 0xf8, 0x0f, 0, 0];
+    let mut b = Board::new(&shared);
+    b.write(CODE + 0x1000, &[0xbb, 1, 0, 0, 0, 0xcd, 0x80]);
+    let (first, frame) = (b.mm, b.mmu.mapping(b.mm, VirtAddr(CODE).page()).expect("mapped").frame);
+    let second = b.mmu.create_space(32);
+    b.mmu.retain(frame);
+    b.mmu.map(second, VirtAddr(CODE).page(), frame, all());
+    b.mm = second;
+    b.mmu.activate(second);
+    b.map(CODE + 0x1000, all());
+    b.write(CODE + 0x1000, &[0xbb, 2, 0, 0, 0, 0xcd, 0x80]);
+    for round in 1..=3 {
+        for (mm, answer) in [(first, 1), (second, 2)] {
+            b.mmu.activate(mm);
+            assert_eq!((b.rerun(), b.cpu.gpr[reg::RBX]), (INT80, answer), "round {round}");
+        }
+    }
+    assert_eq!((b.cpu.gpr[EAX], b.cpu.retired), (6, 30));
+    // The shared page was lowered once.
+    assert_eq!(b.engine.cached().0, 4);
+}
+
+#[test]
 fn an_instruction_over_a_page_border_needs_both_pages() {
     // mov eax, 0x01020304 beginning two bytes before the border of the last mapped page
     let at = CODE + 0x1ffe;
@@ -272,7 +297,7 @@ fn what_the_engine_does_not_know_is_counted() {
     // vaddps ymm0, ymm1, ymm2
     let mut b = Board::new(&[0xc5, 0xf4, 0x58, 0xc2]);
     assert_eq!(b.run(), Exit::Exception(Exception::InvalidOpcode));
-    assert_eq!(b.engine.unknown_instructions().get("Vaddps"), Some(&1));
+    assert_eq!(b.engine.unknown_instructions(), [("Vaddps".to_owned(), 1)]);
 }
 
 #[test]
