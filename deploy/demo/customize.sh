@@ -26,5 +26,8 @@ source $VIMRUNTIME/defaults.vim
 set mouse=
 TEXT
 
+# `login` would show it; the demo starts the shell itself.
+echo 'if [ -t 1 ] && [ -r /etc/motd ]; then cat /etc/motd; fi' >> "$root/root/.profile"
+
 # What a second look at the packages would only fetch again.
 rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/log/*.log "$root"/var/log/apt
