@@ -99,7 +99,8 @@ impl FromStr for ImageRef {
 fn parse_store(text: &str) -> Result<Store, &'static str> {
     let Some((scheme, rest)) = text.split_once("://") else {
         // `/name` is a store at the root, not an empty path.
-        return Ok(Store::Path(if text.is_empty() { "/".to_owned() } else { text.to_owned() }));
+        let trimmed = text.trim_end_matches('/');
+        return Ok(Store::Path(if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }));
     };
     let scheme = match scheme {
         "http" | "ws" => "http",
@@ -152,6 +153,25 @@ mod tests {
             assert_eq!(image.to_string(), printed);
             assert_eq!(printed.parse(), Ok(image));
         }
+    }
+
+    #[test]
+    fn whatever_parses_prints_as_something_that_parses_to_the_same() {
+        let pieces = ["http", "s", ":", "//", "/", "a", "b.c", "@", "b3:", "..", "?", " ", "ws", "0123456789abcdef"];
+        let mut state = 5_u32;
+        let mut good = 0;
+        for _ in 0..200_000 {
+            let mut text = String::new();
+            for _ in 0..1 + (state >> 29) {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                text.push_str(pieces[(state >> 16) as usize % pieces.len()]);
+            }
+            if let Ok(image) = text.parse::<ImageRef>() {
+                assert_eq!(image.to_string().parse(), Ok(image), "{text}");
+                good += 1;
+            }
+        }
+        assert!(good > 1000, "{good}");
     }
 
     #[test]

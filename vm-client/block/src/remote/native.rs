@@ -203,3 +203,53 @@ impl Wake for ThreadWaker {
         self.0.unpark();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A port where connections are taken and closed at once.
+    fn rude_port() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let port = listener.local_addr().expect("is bound").port();
+        std::thread::spawn(move || listener.incoming().for_each(drop));
+        port
+    }
+
+    #[test]
+    fn every_kind_of_url_fails_in_words_and_never_panics() {
+        let host = NativeHost::start().expect("starts");
+        let network = Rc::clone(&host.remote_host().network);
+        let port = rude_port();
+        for scheme in ["ws", "wss"] {
+            let url = format!("{scheme}://127.0.0.1:{port}/v1/ws");
+            let error = host.run(network.connect(&url, "vmdisk.v1")).map(drop).expect_err("nobody speaks there");
+            assert!(!error.0.contains("panic"), "{error}");
+        }
+        for scheme in ["http", "https"] {
+            let url = format!("{scheme}://127.0.0.1:{port}/t/a/b.json");
+            let error = host.run(network.get(&url, CacheMode::Reload, 100)).expect_err("nobody speaks there");
+            assert!(!error.0.contains("panic"), "{error}");
+        }
+    }
+
+    #[test]
+    fn directories_answer_like_web_servers() {
+        let dir = std::env::temp_dir().join(format!("vm-block-native-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("makes a directory");
+        std::fs::write(dir.join("file"), b"content").expect("writes");
+        let host = NativeHost::start().expect("starts");
+        let network = Rc::clone(&host.remote_host().network);
+        let get = |name: &str, limit| {
+            let path = dir.join(name).to_str().expect("is text").to_owned();
+            host.run(network.get(&path, CacheMode::Default, limit))
+        };
+        let found = get("file", 100).expect("answers");
+        assert_eq!((found.status, &found.body[..]), (200, &b"content"[..]));
+        assert_eq!(get("absent", 100).expect("answers").status, 404);
+        assert!(get("file", 3).is_err());
+        std::fs::remove_dir_all(&dir).expect("cleans up");
+    }
+}

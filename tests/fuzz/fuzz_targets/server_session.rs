@@ -1,0 +1,41 @@
+//! A server session under any sequence of messages and answers: never a panic, never more than its limits.
+#![no_main]
+
+use std::time::Duration;
+
+use block_proto::frame::Tier;
+use block_proto::{ReadError, ServerAction, ServerConfig, ServerSession, envelope};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|messages: Vec<(u16, Vec<u8>)>| {
+    let mut now = Duration::ZERO;
+    let config = ServerConfig::default();
+    let mut session = ServerSession::new(config, 1, now);
+    let mut reading = Vec::new();
+    for (wait, message) in messages {
+        now += Duration::from_millis(wait.into());
+        session.tick(now);
+        session.message(now, &message);
+        while let Some(action) = session.poll_action() {
+            match action {
+                ServerAction::Open { .. } => session.opened(Ok(())),
+                ServerAction::Read { hash, .. } => reading.push(hash),
+                ServerAction::Close { .. } => assert!(session.is_closed()),
+            }
+        }
+        assert!(reading.len() <= config.max_reads || session.is_closed());
+        if wait % 2 == 0
+            && let Some(hash) = reading.pop()
+        {
+            let answer = if wait % 3 == 0 {
+                Err(ReadError::NotFound)
+            } else {
+                Ok((envelope::seal_raw(&message), Tier::Origin))
+            };
+            session.object(hash, answer);
+        }
+        if wait % 5 == 0 {
+            session.poll_transmit();
+        }
+    }
+});
