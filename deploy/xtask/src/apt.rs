@@ -77,7 +77,8 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
 
 /// The mirror this machine installs Debian packages from, read from apt itself.
 pub(crate) fn mirror() -> Option<String> {
-    let uris = shell::output(Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI) $(ORIGIN)"])).ok()?;
+    let uris =
+        shell::output(Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI) $(ORIGIN)"])).ok()?;
     let main = |line: &str| {
         // The origin is only known once lists have been fetched.
         let (uri, origin) = line.split_once(' ')?;

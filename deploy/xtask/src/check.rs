@@ -23,9 +23,27 @@ pub(crate) fn lint() -> Result<()> {
     say("rustfmt");
     format(&["--check".to_owned()])?;
     say("clippy");
-    run(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--exclude", "vm-browser", "--", "-Dwarnings"]))?;
+    run(cargo().args([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--exclude",
+        "vm-browser",
+        "--",
+        "-Dwarnings",
+    ]))?;
     wasm_target::ensure()?;
-    run(cargo().args(["clippy", "--quiet", "-p", "vm-browser", "--target", "wasm32-unknown-unknown", "--", "-Dwarnings"]))?;
+    run(cargo().args([
+        "clippy",
+        "--quiet",
+        "-p",
+        "vm-browser",
+        "--target",
+        "wasm32-unknown-unknown",
+        "--",
+        "-Dwarnings",
+    ]))?;
     node::ensure_packages()?;
     say("types of the npm package");
     types()
@@ -34,5 +52,7 @@ pub(crate) fn lint() -> Result<()> {
 /// Checks the JavaScript of the npm package and the page against its types.
 pub(crate) fn types() -> Result<()> {
     let root = shell::root();
-    run(command("node").arg(root.join("node_modules/typescript/bin/tsc")).args(["--project", "vm-client/browser/tsconfig.json"]))
+    run(command("node")
+        .arg(root.join("node_modules/typescript/bin/tsc"))
+        .args(["--project", "vm-client/browser/tsconfig.json"]))
 }

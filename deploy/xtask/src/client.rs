@@ -26,7 +26,8 @@ pub(crate) fn build() -> Result<PathBuf> {
     let page = root.join("vm-client/browser/page");
     let bundler = root.join("vm-client/browser/bundle.mjs");
     let site = site();
-    let inputs = Fingerprint::new().path(&package)?.path(&page)?.path(&bundler)?.path(&root.join("package-lock.json"))?;
+    let inputs =
+        Fingerprint::new().path(&package)?.path(&page)?.path(&bundler)?.path(&root.join("package-lock.json"))?;
     stamp::unless_done("client-site", inputs, &[&site.join("index.html")], || {
         say("bundling the page");
         run(node::script(&bundler).arg(&site))
@@ -42,7 +43,10 @@ fn bind(module: &Path, out: &Path) -> Result<()> {
         say("writing the JavaScript side (the first time compiles wasm-bindgen's library)");
         let target = shell::target_dir().join("bindgen");
         let manifest = tool.join("Cargo.toml");
-        run(cargo().args(["build", "--quiet", "--locked", "--manifest-path"]).arg(manifest).env("CARGO_TARGET_DIR", &target))?;
+        run(cargo()
+            .args(["build", "--quiet", "--locked", "--manifest-path"])
+            .arg(manifest)
+            .env("CARGO_TARGET_DIR", &target))?;
         std::fs::create_dir_all(out)?;
         run(shell::command(target.join("debug/skiff-bindgen")).arg(module).arg(out).arg("skiff"))
     })?;

@@ -18,7 +18,8 @@ pub(crate) fn build(options: &[String]) -> Result<PathBuf> {
     let options = Options::parse(options)?;
     let store = shell::build_dir().join("store");
     let recipe = shell::root().join("deploy/demo");
-    let read = |name: &str| fs::read_to_string(recipe.join(name)).with_context(|| format!("reading deploy/demo/{name}"));
+    let read =
+        |name: &str| fs::read_to_string(recipe.join(name)).with_context(|| format!("reading deploy/demo/{name}"));
     let (packages, customize) = (read("packages.txt")?, read("customize.sh")?);
     let packages: Vec<&str> = packages.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
 
@@ -94,7 +95,9 @@ fn bootstrap(archive: &Path, packages: &[&str], customize: &Path, mirror: Option
     say("bootstrapping Debian 12 i386 (about two minutes)");
     let Some(security) = security else { return attempt(&main) };
     let all: Vec<String> = main.iter().cloned().chain([security]).collect();
-    let Err(error) = attempt(&all) else { return Ok(()) };
-    say(&format!("the i386 security suite does not fit the main one ({error}); using the main suite alone"));
+    if attempt(&all).is_ok() {
+        return Ok(());
+    }
+    say("Debian's security suite for i386 cannot be used with the main one now; using the main suite alone");
     attempt(&main)
 }

@@ -11,7 +11,8 @@ const OLDEST: u32 = 20;
 
 /// Checks that Node is there, and installs the packages of `package-lock.json`.
 pub(crate) fn ensure_packages() -> Result<()> {
-    let version = output(command("node").arg("--version")).context("Node.js is missing: please install version 20 or later")?;
+    let version =
+        output(command("node").arg("--version")).context("Node.js is missing: please install version 20 or later")?;
     let major: u32 = version.trim().trim_start_matches('v').split('.').next().unwrap_or_default().parse().unwrap_or(0);
     if major < OLDEST {
         bail!("Node.js is {}, which is too old: please install version {OLDEST} or later", version.trim());

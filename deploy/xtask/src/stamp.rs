@@ -35,7 +35,8 @@ impl Fingerprint {
             let changed = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
             return Ok(self.text(&format!("{} {} {}", path.display(), meta.len(), changed.as_nanos())));
         }
-        let mut names: Vec<PathBuf> = fs::read_dir(path)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+        let mut names: Vec<PathBuf> =
+            fs::read_dir(path)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
         names.sort();
         let mut sum = self;
         for name in names {
@@ -58,7 +59,8 @@ pub(crate) fn unless_done(
 ) -> Result<bool> {
     let stamp = shell::build_dir().join("stamps").join(name);
     let wanted = format!("{:016x}\n", inputs.0);
-    if products.iter().all(|product| product.exists()) && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+    if products.iter().all(|product| product.exists()) && fs::read_to_string(&stamp).is_ok_and(|found| found == wanted)
+    {
         return Ok(false);
     }
     step()?;

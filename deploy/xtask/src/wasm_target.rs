@@ -31,7 +31,10 @@ pub(crate) fn ensure() -> Result<()> {
         }
     }
     let toolchain = Toolchain::ask()?;
-    say(&format!("rustup cannot install it here: building the wasm32 library of Rust {} from source", toolchain.version));
+    say(&format!(
+        "rustup cannot install it here: building the wasm32 library of Rust {} from source",
+        toolchain.version
+    ));
     let library = toolchain.library()?;
     toolchain.build(&library)?;
     if !works() {
@@ -76,11 +79,7 @@ impl Toolchain {
             let line = about.lines().find_map(|line| line.strip_prefix(name));
             line.map(|value| value.trim().to_owned()).with_context(|| format!("rustc -vV has no {name}"))
         };
-        Ok(Self {
-            sysroot: PathBuf::from(sysroot.trim()),
-            version: field("release:")?,
-            commit: field("commit-hash:")?,
-        })
+        Ok(Self { sysroot: PathBuf::from(sysroot.trim()), version: field("release:")?, commit: field("commit-hash:")? })
     }
 
     fn identity(&self) -> String {
@@ -112,7 +111,11 @@ impl Toolchain {
             [source.clone(), source.join("library")].into_iter().find(|dir| is_library(dir))
         } else {
             let mut tar = Command::new("tar");
-            tar.arg("-C").arg(&work).arg("-xf").arg(&source).args(["--wildcards", "--strip-components=1", "*/library/*"]);
+            tar.arg("-C").arg(&work).arg("-xf").arg(&source).args([
+                "--wildcards",
+                "--strip-components=1",
+                "*/library/*",
+            ]);
             run(&mut tar)?;
             Some(work.join("library")).filter(|dir| is_library(dir))
         };
@@ -129,7 +132,10 @@ impl Toolchain {
     fn archive_beside_project(&self) -> Option<PathBuf> {
         let name = format!("rust-library-{}.tar.xz", self.version);
         let root = shell::root();
-        [root.join("../shared/toolchain"), root.join("build")].into_iter().map(|dir| dir.join(&name)).find(|f| f.is_file())
+        [root.join("../shared/toolchain"), root.join("build")]
+            .into_iter()
+            .map(|dir| dir.join(&name))
+            .find(|f| f.is_file())
     }
 
     /// Fetches the orig tarball of Debian's `rustc` source package of our version, with a configuration of apt's own
@@ -191,10 +197,17 @@ impl Toolchain {
             self.commit
         );
         let mut cargo = shell::cargo();
-        cargo.current_dir(&work).env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", work.join("target"));
+        cargo
+            .current_dir(&work)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", flags)
+            .env("CARGO_TARGET_DIR", work.join("target"));
         // The feature set that the distributed library has.
         cargo.args(["build", "--quiet", "--release", "--target", TARGET]);
-        cargo.args(["-Zbuild-std=std,panic_abort,panic_unwind,proc_macro,test", "-Zbuild-std-features=backtrace,panic-unwind"]);
+        cargo.args([
+            "-Zbuild-std=std,panic_abort,panic_unwind,proc_macro,test",
+            "-Zbuild-std-features=backtrace,panic-unwind",
+        ]);
         run(&mut cargo)?;
         self.install(&work.join("target").join(TARGET).join("release/deps"))?;
         // Temporary; what cannot be removed is removed next time.
@@ -228,7 +241,9 @@ impl Toolchain {
         }
         let component = format!("rust-std-{TARGET}");
         let mut files: Vec<String> = fs::read_dir(self.lib_dir())?
-            .filter_map(|entry| Some(format!("file:lib/rustlib/{TARGET}/lib/{}\n", entry.ok()?.file_name().to_string_lossy())))
+            .filter_map(|entry| {
+                Some(format!("file:lib/rustlib/{TARGET}/lib/{}\n", entry.ok()?.file_name().to_string_lossy()))
+            })
             .collect();
         files.sort();
         fs::write(self.rustlib().join(format!("manifest-{component}")), files.concat())?;

@@ -16,7 +16,10 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("ext2", &["vm-block", "vm-rt"]),
     ("vm-net", &["vm-rt"]),
     ("vm-kernel", &["vm-cpu", "ext2", "vm-block", "vm-net", "vm-mem", "vm-rt", "linux-abi"]),
-    ("vm-machine", &["vm-kernel", "vm-jit", "vm-cpu", "ext2", "vm-block", "vm-net", "vm-mem", "vm-rt", "linux-abi", "block-proto"]),
+    (
+        "vm-machine",
+        &["vm-kernel", "vm-jit", "vm-cpu", "ext2", "vm-block", "vm-net", "vm-mem", "vm-rt", "linux-abi", "block-proto"],
+    ),
     ("vm-browser", &["vm-machine", "vm-kernel", "vm-block", "vm-rt", "block-proto", "linux-abi"]),
     ("block-server", &["block-proto"]),
     ("edge-worker", &["block-proto"]),
@@ -151,7 +154,8 @@ fn every_package_has_the_licence() {
         assert!(tree.exists(name), "{name} is missing");
     }
     for (file, manifest) in tree.files("Cargo.toml") {
-        let ours = ["license.workspace = true", "license = \"MIT OR Apache-2.0\""].iter().any(|line| manifest.contains(line));
+        let ours =
+            ["license.workspace = true", "license = \"MIT OR Apache-2.0\""].iter().any(|line| manifest.contains(line));
         assert!(ours || !manifest.contains("[package]"), "{file} names no licence");
     }
     let package = tree.file("vm-client/browser/npm/package.json").expect("the npm package is there");
@@ -181,8 +185,5 @@ fn both_halves_of_wasm_bindgen_are_one_version() {
         let line = text.lines().find(|line| line.starts_with(&format!("{name} = \"=")));
         line.and_then(|line| line.split('"').nth(1)).map(str::to_owned).unwrap_or_else(|| panic!("{file} pins {name}"))
     };
-    assert_eq!(
-        version("Cargo.toml", "wasm-bindgen"),
-        version("deploy/bindgen/Cargo.toml", "wasm-bindgen-cli-support"),
-    );
+    assert_eq!(version("Cargo.toml", "wasm-bindgen"), version("deploy/bindgen/Cargo.toml", "wasm-bindgen-cli-support"),);
 }

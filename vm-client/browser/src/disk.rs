@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use vm_block::remote::Remote;
 use vm_block::{
-    Batch, BlockError, ChunkCache, ChunkId, MemoryStore, Overlay, OverlayOptions, OverlayState, OverlayStore, PageKey, Shelf,
-    Transport, Urgency,
+    Batch, BlockError, ChunkCache, ChunkId, MemoryStore, Overlay, OverlayOptions, OverlayState, OverlayStore, PageKey,
+    Shelf, Transport, Urgency,
 };
 use vm_machine::{Machine, MountError};
 use vm_rt::{Clock, Timers};
@@ -43,7 +43,12 @@ impl Disk {
     }
 
     /// Mounts it as a machine's root and starts the work behind it.
-    pub async fn mount_on(&self, machine: &Rc<Machine>, timers: &Timers, clock: &Rc<dyn Clock>) -> Result<(), MountError> {
+    pub async fn mount_on(
+        &self,
+        machine: &Rc<Machine>,
+        timers: &Timers,
+        clock: &Rc<dyn Clock>,
+    ) -> Result<(), MountError> {
         let cache = Rc::clone(self.overlay.base());
         machine.spawn(async move { cache.run().await });
         let (overlay, timers, clock) = (Rc::clone(&self.overlay), timers.clone(), Rc::clone(clock));
@@ -160,7 +165,8 @@ impl Transport for Watched {
                 }
             }
             Err(error) => {
-                let text = format!("{error}. Programs that need it get an error; the rest of the disk is not affected.");
+                let text =
+                    format!("{error}. Programs that need it get an error; the rest of the disk is not affected.");
                 self.meter.host.notice("image-corrupt", &text);
             }
         }

@@ -8,9 +8,12 @@ use wasm_bindgen_futures::JsFuture;
 
 use crate::host::Host;
 
+/// A reaction to a settled promise.
+type Reaction = Closure<dyn FnMut(JsValue)>;
+
 thread_local! {
     /// The event loop to wake, and the closure that wakes it.
-    static EVENT_LOOP: RefCell<Option<(Host, Closure<dyn FnMut(JsValue)>)>> = const { RefCell::new(None) };
+    static EVENT_LOOP: RefCell<Option<(Host, Reaction)>> = const { RefCell::new(None) };
 }
 
 /// Tells whose `kick` every settled promise calls from now on.

@@ -89,7 +89,7 @@ impl OverlayStore for IndexedDbStore {
 /// Reads a whole number that a `u64` holds.
 fn number(value: f64) -> Option<u64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and in range")]
-    (value >= 0.0 && value < 9_007_199_254_740_992.0).then_some(value as u64)
+    (0.0..9_007_199_254_740_992.0).contains(&value).then_some(value as u64)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "page numbers are below 2^52: 64-bit offsets in pages of 4 KiB")]

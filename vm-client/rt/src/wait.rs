@@ -118,14 +118,14 @@ impl Drop for Wait {
         let Some(index) = inner.waiters.iter().position(|w| w.id == self.id) else { return };
         let waiter = inner.waiters.remove(index);
         // A wake meant for one waiter must not be lost with it.
-        if waiter.is_some_and(|w| w.woken) {
-            if let Some(next) = inner.waiters.iter_mut().find(|w| !w.woken) {
-                next.woken = true;
-                let waker = next.waker.take();
-                drop(inner);
-                if let Some(waker) = waker {
-                    waker.wake();
-                }
+        if waiter.is_some_and(|w| w.woken)
+            && let Some(next) = inner.waiters.iter_mut().find(|w| !w.woken)
+        {
+            next.woken = true;
+            let waker = next.waker.take();
+            drop(inner);
+            if let Some(waker) = waker {
+                waker.wake();
             }
         }
     }
