@@ -61,11 +61,13 @@ pub struct Prot {
 
 impl VirtAddr {
     /// The page that holds this address.
+    #[inline]
     pub fn page(self) -> Vpn {
         Vpn(self.0 / PAGE_SIZE as u64)
     }
 
     /// The offset within its page.
+    #[inline]
     pub fn offset(self) -> usize {
         (self.0 % PAGE_SIZE as u64) as usize
     }
@@ -73,6 +75,7 @@ impl VirtAddr {
 
 impl Vpn {
     /// The first address of the page.
+    #[inline]
     pub fn start(self) -> VirtAddr {
         VirtAddr(self.0 * PAGE_SIZE as u64)
     }
