@@ -347,7 +347,7 @@ impl Mm {
     }
 
     fn uncommit(&self, pages: u64) {
-        self.committed.set(self.committed.get() - pages);
+        self.committed.set(self.committed.get().saturating_sub(pages));
         self.memory.uncommit(pages);
     }
 
