@@ -93,6 +93,73 @@ fn race(mut futures: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>, random: &mut R
     }
 }
 
+/// A task that owns a directory and checks all it does there.
+async fn work<D: BlockDevice>(fs: &Ext2<D>, task: u64) {
+    let mut random = Random(task);
+    let dir = fs.mkdir(Ino::ROOT, format!("task-{task}").as_bytes(), new(), NOW).await.unwrap();
+    let mut live: Vec<(String, Ino, Vec<u8>)> = Vec::new();
+    for n in 0..60 {
+        let name = format!("{task}-{n}");
+        let ino = fs.create(dir, name.as_bytes(), new(), NOW).await.unwrap();
+        let data = random.bytes(1 + (random.0 % 20_000) as usize);
+        assert_eq!(fs.write(ino, 0, &data, NOW).await, Ok(data.len()));
+        live.push((name, ino, data));
+        if n % 3 == 2 {
+            let at = random.below(live.len() as u64) as usize;
+            let (name, ino, data) = live.swap_remove(at);
+            let mut seen = vec![0; data.len()];
+            assert_eq!(fs.read(ino, 0, &mut seen).await, Ok(data.len()));
+            assert!(seen == data);
+            let moved = format!("{name}-moved");
+            fs.rename(dir, name.as_bytes(), dir, moved.as_bytes(), RenameMode::NoReplace, NOW).await.unwrap();
+            let gone = fs.unlink(dir, moved.as_bytes(), NOW).await.unwrap();
+            assert_eq!(gone.ino, ino);
+            fs.release(ino).await.unwrap();
+        }
+    }
+    for (name, ino, data) in live {
+        assert_eq!(fs.lookup(dir, name.as_bytes()).await, Ok(ino));
+        let mut seen = vec![0; data.len()];
+        assert_eq!(fs.read(ino, 0, &mut seen).await, Ok(data.len()));
+        assert!(seen == data, "{name}");
+    }
+}
+
+#[test]
+fn commits_in_the_middle_of_waiting_operations_are_clean_too() {
+    let scratch = Scratch::new();
+    let image = scratch.path("image");
+    mke2fs(&image, "8M", &["-b", "1024", "-O", "ext_attr,filetype"]);
+    let base = Rc::new(RamDevice::from_bytes(&std::fs::read(&image).unwrap()));
+    let shelf = Shelf::new();
+    let store = MemoryStore::open(&shelf, BASE);
+    let overlay = block_on(Overlay::open(Rc::clone(&base), BASE, store, OverlayOptions::default())).unwrap();
+    let overlay = Rc::new(overlay);
+    let fs = block_on(Ext2::mount(Faulty::new(Rc::clone(&overlay)), MountOptions::default())).unwrap();
+    fs.device().delay(3);
+    let mut random = Random(78);
+    let mut futures: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
+    for task in 0..4 {
+        futures.push(Box::pin(work(&fs, task)));
+    }
+    let mut turns = 0;
+    race(futures, &mut random, || {
+        turns += 1;
+        if turns % 97 == 0 {
+            block_on(overlay.commit_now()).unwrap();
+        }
+    });
+    block_on(overlay.flush()).unwrap();
+    let total = shelf.log().len();
+    assert!(total > 30, "only {total} commits");
+    for commits in (0..=total).filter(|n| n % 5 == 0 || *n == total) {
+        block_on(async {
+            let fs = mount(&base, &shelf.replay(commits), OverlayOptions::default()).await;
+            judge(fs.device(), &image).await;
+        });
+    }
+}
+
 #[test]
 fn operations_that_wait_do_not_disturb_each_other() {
     let scratch = Scratch::new();
@@ -102,40 +169,7 @@ fn operations_that_wait_do_not_disturb_each_other() {
     let fs = block_on(Ext2::mount(Faulty::new(base), MountOptions::default())).unwrap();
     fs.device().delay(3);
     let mut random = Random(77);
-    // Each task owns a directory and checks all it does; a reader walks everything meanwhile.
-    let worker = |task: u64| {
-        let fs = &fs;
-        async move {
-            let mut random = Random(task);
-            let dir = fs.mkdir(Ino::ROOT, format!("task-{task}").as_bytes(), new(), NOW).await.unwrap();
-            let mut live: Vec<(String, Ino, Vec<u8>)> = Vec::new();
-            for n in 0..60 {
-                let name = format!("{task}-{n}");
-                let ino = fs.create(dir, name.as_bytes(), new(), NOW).await.unwrap();
-                let data = random.bytes(1 + (random.0 % 20_000) as usize);
-                assert_eq!(fs.write(ino, 0, &data, NOW).await, Ok(data.len()));
-                live.push((name, ino, data));
-                if n % 3 == 2 {
-                    let at = random.below(live.len() as u64) as usize;
-                    let (name, ino, data) = live.swap_remove(at);
-                    let mut seen = vec![0; data.len()];
-                    assert_eq!(fs.read(ino, 0, &mut seen).await, Ok(data.len()));
-                    assert!(seen == data);
-                    let moved = format!("{name}-moved");
-                    fs.rename(dir, name.as_bytes(), dir, moved.as_bytes(), RenameMode::NoReplace, NOW).await.unwrap();
-                    let gone = fs.unlink(dir, moved.as_bytes(), NOW).await.unwrap();
-                    assert_eq!(gone.ino, ino);
-                    fs.release(ino).await.unwrap();
-                }
-            }
-            for (name, ino, data) in live {
-                assert_eq!(fs.lookup(dir, name.as_bytes()).await, Ok(ino));
-                let mut seen = vec![0; data.len()];
-                assert_eq!(fs.read(ino, 0, &mut seen).await, Ok(data.len()));
-                assert!(seen == data, "{name}");
-            }
-        }
-    };
+    let worker = |task| work(&fs, task);
     let reader = async {
         for _ in 0..40 {
             for entry in fs.read_dir(Ino::ROOT, 0).await.unwrap() {
