@@ -343,3 +343,41 @@ fn sixty_four_bit_code_runs_through_the_same_lowering() {
     assert_eq!((g[reg::RCX], g[11] & 0x202), (b.cpu.rip, 0x202));
     assert_eq!(g[reg::RSP], STACK + 0x800);
 }
+
+/// A small generator of numbers that look random (splitmix64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[test]
+fn no_bytes_can_upset_the_engine() {
+    let mut numbers = Numbers(1);
+    for mode in [Mode::I386, Mode::X86_64] {
+        let mut b = Board::with_mode(mode, &[]);
+        for _ in 0..3_000 {
+            let code: Vec<u8> = (0..64).flat_map(|_| numbers.next().to_le_bytes()).collect();
+            b.write(CODE, &code);
+            let retired = b.cpu.retired;
+            for register in &mut b.cpu.gpr {
+                // Half of the registers point somewhere useful.
+                *register = match numbers.next() {
+                    n if n & 1 == 0 => n >> 32,
+                    n => [CODE, STACK, DATA][(n >> 8) as usize % 3] + (n >> 16) % 0x1000,
+                };
+            }
+            // Debug builds verify every block on the way; whatever the exit, the pointer stays in the address space.
+            b.cpu.rip = CODE + numbers.next() % 256;
+            b.cpu.eflags = numbers.next() as u32 & 0x24_0dd5 | 0x202;
+            b.engine.run(&mut b.cpu, &mut b.mmu, 2_000);
+            assert!(mode == Mode::X86_64 || b.cpu.rip <= u64::from(u32::MAX));
+            assert!(b.cpu.retired - retired <= 2_200);
+        }
+    }
+}
