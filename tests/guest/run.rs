@@ -77,6 +77,7 @@ fn image() -> &'static Path {
                     gcc.arg("-static");
                 }
                 gcc.arg("-o").arg(root.join("bin").join(format!("{name}.{}", linkage.suffix()))).arg(&source);
+                gcc.arg("-lm");
                 check(&mut gcc);
             }
         }
