@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -102,8 +102,7 @@ async fn serve_object(shared: &Shared, hash: &Hash, method: &Method, headers: &H
     shared.metrics.read_took(start.elapsed().as_secs_f64());
     let response = body(stored, headers, IMMUTABLE, OBJECT_TYPE);
     if *method != Method::HEAD && response.status().is_success() {
-        let sent = response.headers().get(header::CONTENT_LENGTH).and_then(|len| len.to_str().ok()?.parse().ok());
-        shared.metrics.http_object(sent.unwrap_or(0));
+        shared.metrics.http_object(response.body().size_hint().exact().unwrap_or(0));
     }
     response
 }

@@ -97,9 +97,9 @@ impl Metrics {
         self.errors.get_or_create(&Code { code }).inc();
     }
 
-    pub(crate) fn http_object(&self, bytes: usize) {
+    pub(crate) fn http_object(&self, bytes: u64) {
         self.objects.get_or_create(&Via { via: "http" }).inc();
-        self.bytes.get_or_create(&Via { via: "http" }).inc_by(bytes as u64);
+        self.bytes.get_or_create(&Via { via: "http" }).inc_by(bytes);
     }
 
     pub(crate) fn http_request(&self, route: &'static str, status: u16) {

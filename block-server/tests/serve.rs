@@ -285,6 +285,10 @@ async fn objects_over_http_are_immutable_ranged_and_validated() {
 
     let same = http(&world, "GET", &path, &format!("If-None-Match: {etag}\r\n")).await;
     assert_eq!((same.status, same.body.len()), (304, 0));
+
+    let sent = 3 * reply.body.len() as u64 + 12;
+    assert_eq!(metric(&world, "block_server_objects_sent_bytes_total{via=\"http\"}").await, sent);
+    assert_eq!(metric(&world, "block_server_http_requests_total{route=\"object\",status=\"416\"}").await, 1);
 }
 
 #[tokio::test]

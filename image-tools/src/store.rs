@@ -15,6 +15,13 @@ pub struct Store {
     root: PathBuf,
 }
 
+/// What to do with a file that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Existing {
+    Keep,
+    Replace,
+}
+
 /// What became of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
@@ -40,11 +47,13 @@ impl Store {
     pub fn put(&self, hash: &Hash, seal: impl FnOnce() -> Bytes) -> Result<Put> {
         let path = self.root.join(key::object(hash));
         // A machine that lost power may have left an empty file.
-        if fs::metadata(&path).is_ok_and(|found| found.len() >= envelope::HEADER as u64) {
-            return Ok(Put::Present);
-        }
+        let existing = match fs::metadata(&path) {
+            Ok(found) if found.len() >= envelope::HEADER as u64 => return Ok(Put::Present),
+            Ok(_) => Existing::Replace,
+            Err(_) => Existing::Keep,
+        };
         let stored = seal();
-        self.write(&path, &stored).with_context(|| format!("cannot write {}", path.display()))?;
+        self.write(&path, &stored, existing).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Put::Written(stored.len() as u64))
     }
 
@@ -53,19 +62,27 @@ impl Store {
         let root = File::open(&self.root)?;
         rustix::fs::syncfs(&root).context("cannot make the store durable")?;
         let path = self.root.join(key::tag(&record.name, &record.tag));
-        self.write(&path, &record.emit()).with_context(|| format!("cannot write {}", path.display()))
+        self.write(&path, &record.emit(), Existing::Replace).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Writes a file whole or not at all.
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
         let folder = path.parent().expect("keys have folders");
         fs::create_dir_all(folder)?;
         // Readable by a web server under another user.
         let mode = Permissions::from_mode(0o644);
         let mut file = tempfile::Builder::new().prefix(".new-").permissions(mode).tempfile_in(folder)?;
         io::Write::write_all(&mut file, bytes)?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        let persisted = match existing {
+            Existing::Replace => file.persist(path),
+            Existing::Keep => file.persist_noclobber(path),
+        };
+        match persisted {
+            // Another process stored the same object meanwhile.
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error.error),
+            Ok(_) => Ok(()),
+        }
     }
 }
 
