@@ -185,6 +185,10 @@ impl Vfs {
             let mask = if file.flags().writable() { notify::CLOSE_WRITE } else { notify::CLOSE_NOWRITE };
             self.notifier.changed(&file.path().dentry, mask);
         }
+        let dentry = &file.path().dentry;
+        if dentry.unlinked() && Rc::strong_count(dentry) == 1 && dentry.inode().metadata().nlink == 0 {
+            self.notifier.gone(dentry);
+        }
     }
 }
 

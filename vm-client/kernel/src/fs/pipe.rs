@@ -22,9 +22,15 @@ const DEFAULT_CAPACITY: usize = 64 * 1024;
 /// The most a process without CAP_SYS_RESOURCE may ask for (fs.pipe-max-size).
 pub const MAX_CAPACITY: usize = 1024 * 1024;
 
+/// Bytes that all pipes together hold at most; beyond it each holds a page, as Linux does it for a user's pipes. They are
+/// host memory, which the guest's memory does not bound.
+const TOTAL_SOFT_LIMIT: usize = 16 * 1024 * 1024;
+
 /// The ring between the ends.
 pub struct Pipe {
     bytes: RefCell<VecDeque<u8>>,
+    /// What all pipes hold.
+    total: Rc<Cell<usize>>,
     capacity: Cell<usize>,
     readers: Cell<u32>,
     writers: Cell<u32>,
@@ -36,9 +42,10 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    fn new() -> Rc<Self> {
+    fn new(total: &Rc<Cell<usize>>) -> Rc<Self> {
         Rc::new(Self {
             bytes: RefCell::default(),
+            total: Rc::clone(total),
             capacity: Cell::new(DEFAULT_CAPACITY),
             readers: Cell::new(0),
             writers: Cell::new(0),
@@ -50,7 +57,18 @@ impl Pipe {
     }
 
     fn free(&self) -> usize {
-        self.capacity.get().saturating_sub(self.bytes.borrow().len())
+        let capacity = if self.total.get() < TOTAL_SOFT_LIMIT { self.capacity.get() } else { PIPE_BUF };
+        capacity.saturating_sub(self.bytes.borrow().len())
+    }
+
+    fn append(&self, data: &[u8]) -> Result<()> {
+        let mut bytes = self.bytes.borrow_mut();
+        bytes.try_reserve(data.len()).map_err(|_| Errno::ENOMEM)?;
+        bytes.extend(data);
+        self.total.set(self.total.get() + data.len());
+        drop(bytes);
+        self.readable.wake_all();
+        Ok(())
     }
 
     /// Takes bytes out; `None` if a writer may still bring some.
@@ -65,6 +83,11 @@ impl Pipe {
         buf[..from_front].copy_from_slice(&front[..from_front]);
         buf[from_front..count].copy_from_slice(&back[..count - from_front]);
         bytes.drain(..count);
+        if bytes.is_empty() {
+            // An idle pipe holds no memory.
+            *bytes = VecDeque::new();
+        }
+        self.total.set(self.total.get().saturating_sub(count));
         drop(bytes);
         self.writable.wake_all();
         Some(count)
@@ -75,11 +98,7 @@ impl Pipe {
         let free = self.free();
         let count = if data.len() <= PIPE_BUF && free < data.len() { 0 } else { free.min(data.len()) };
         if count > 0 {
-            let mut bytes = self.bytes.borrow_mut();
-            bytes.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
-            bytes.extend(&data[..count]);
-            drop(bytes);
-            self.readable.wake_all();
+            self.append(&data[..count])?;
         }
         Ok(count)
     }
@@ -167,7 +186,10 @@ impl PipeEnd {
             let rest = &data[done..];
             let room = self.pipe.free();
             let count = match self.pipe.put(rest) {
-                Ok(0) if done > 0 && room > 0 => self.pipe.put_partly(rest, room),
+                Ok(0) if done > 0 && room > 0 => {
+                    let part = &rest[..room.min(rest.len())];
+                    self.pipe.append(part).map(|()| part.len())
+                }
                 other => other,
             };
             match count {
@@ -187,15 +209,9 @@ impl PipeEnd {
     }
 }
 
-impl Pipe {
-    fn put_partly(&self, data: &[u8], room: usize) -> Result<usize> {
-        let count = room.min(data.len());
-        let mut bytes = self.bytes.borrow_mut();
-        bytes.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
-        bytes.extend(&data[..count]);
-        drop(bytes);
-        self.readable.wake_all();
-        Ok(count)
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.total.set(self.total.get().saturating_sub(self.bytes.get_mut().len()));
     }
 }
 
@@ -298,7 +314,7 @@ impl File for PipeEnd {
 /// pipe2(2): the reading and the writing end.
 pub fn open_pipe(cx: &SyscallCx, flags: OpenFlags) -> (Rc<OpenFile>, Rc<OpenFile>) {
     let vfs = &cx.kernel.vfs;
-    let pipe = Pipe::new();
+    let pipe = Pipe::new(&vfs.pipes.total);
     let reader = Rc::new(PipeEnd::new(&pipe, O_RDONLY));
     let writer = Rc::new(PipeEnd::new(&pipe, O_WRONLY));
     let path = vfs.anonymous_path(Anonymous::Pipe, stat::S_IFIFO | 0o600, &cx.creds(), cx.now());
@@ -339,6 +355,7 @@ pub(crate) async fn open_fifo(cx: &SyscallCx, inode: &Rc<dyn Inode>, flags: Open
 #[derive(Default)]
 pub struct Pipes {
     by_inode: RefCell<HashMap<(u64, u64), Weak<Pipe>>>,
+    total: Rc<Cell<usize>>,
 }
 
 impl Pipes {
@@ -355,7 +372,7 @@ impl Pipes {
         let meta = inode.metadata();
         let found = self.by_inode.borrow().get(&(meta.dev, meta.ino)).and_then(Weak::upgrade);
         found.unwrap_or_else(|| {
-            let pipe = Pipe::new();
+            let pipe = Pipe::new(&self.total);
             self.insert(inode, &pipe);
             pipe
         })
@@ -368,7 +385,7 @@ mod tests {
 
     #[test]
     fn small_writes_go_in_whole_or_not_at_all() {
-        let pipe = Pipe::new();
+        let pipe = Pipe::new(&Rc::default());
         assert_eq!(pipe.put(&vec![1; DEFAULT_CAPACITY - 100]), Ok(DEFAULT_CAPACITY - 100));
         assert_eq!(pipe.put(&[2; 101]), Ok(0));
         assert_eq!(pipe.put(&[2; PIPE_BUF + 1]), Ok(100));
@@ -382,8 +399,17 @@ mod tests {
     }
 
     #[test]
+    fn beyond_the_limit_of_all_pipes_each_holds_a_page() {
+        let total = Rc::new(Cell::new(TOTAL_SOFT_LIMIT));
+        let pipe = Pipe::new(&total);
+        assert_eq!(pipe.put(&[0; 10_000]), Ok(PIPE_BUF));
+        drop(pipe);
+        assert_eq!(total.get(), TOTAL_SOFT_LIMIT);
+    }
+
+    #[test]
     fn a_reader_hangs_up_only_after_it_saw_a_writer() {
-        let pipe = Pipe::new();
+        let pipe = Pipe::new(&Rc::default());
         let reader = PipeEnd::new(&pipe, O_RDONLY);
         assert_eq!(reader.poll(Ready::IN), Ready::NONE);
         drop(PipeEnd::new(&pipe, O_WRONLY));
@@ -392,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_capacity_is_a_power_of_two_pages_and_holds_what_is_there() {
-        let pipe = Pipe::new();
+        let pipe = Pipe::new(&Rc::default());
         assert_eq!(pipe.set_capacity(5000), Ok(8192));
         assert_eq!(pipe.put(&[0; 8000]), Ok(8000));
         assert_eq!(pipe.set_capacity(4096), Err(Errno::EBUSY));

@@ -8,6 +8,7 @@ mod load;
 mod machine;
 mod memory;
 mod mounts;
+mod net;
 mod process;
 mod status;
 mod sysctl;

@@ -20,8 +20,8 @@ use crate::{Errno, Result, SyscallCx};
 
 const PAGE: u64 = 4096;
 const TMPFS_MAGIC: u32 = 0x0102_1994;
-/// Extended attributes of one file, in bytes, at most.
-const XATTR_MAX: usize = 64 * 1024;
+/// Extended attributes of one file, in bytes, at most: they take host memory, which nobody is charged for.
+const XATTR_MAX: usize = 4096;
 
 /// What a tmpfs is mounted with.
 #[derive(Clone, Debug, PartialEq, Eq)]

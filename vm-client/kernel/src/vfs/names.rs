@@ -98,7 +98,7 @@ pub async fn link(cx: &SyscallCx, from: &Path, at: i32, name: &[u8]) -> Result<(
     }
     dir.inode().link(&last, from.inode(), cx.now()).await?;
     let dentry = vfs.dentries.insert(&dir.dentry, &last, Rc::clone(from.inode()));
-    vfs.notifier.changed(&from.dentry, notify::ATTRIB);
+    vfs.notifier.itself(&from.dentry, notify::ATTRIB);
     vfs.notifier.name(&dentry, notify::CREATE, 0);
     Ok(())
 }
@@ -148,12 +148,18 @@ pub async fn remove(cx: &SyscallCx, at: i32, name: &[u8], what: Remove) -> Resul
 /// Tells watchers that a name went, and the file with it if it was the last one.
 fn removed(cx: &SyscallCx, victim: &Rc<Dentry>) {
     let notifier = &cx.kernel.vfs.notifier;
+    if !victim.is_dir() {
+        notifier.itself(victim, notify::ATTRIB);
+    }
     notifier.name(victim, notify::DELETE, 0);
-    let meta = victim.inode().metadata();
-    if meta.nlink == 0 || meta.file_type() == FileType::Directory {
-        notifier.gone(victim);
-    } else {
-        notifier.changed(victim, notify::ATTRIB);
+    lost_name(cx, victim);
+}
+
+/// Tells that a file is gone if that was its last name and nobody has it open; who closes it last tells it otherwise.
+fn lost_name(cx: &SyscallCx, victim: &Rc<Dentry>) {
+    let in_use = Rc::strong_count(victim) > 1;
+    if victim.is_dir() || (victim.inode().metadata().nlink == 0 && !in_use) {
+        cx.kernel.vfs.notifier.gone(victim);
     }
 }
 
@@ -254,14 +260,12 @@ pub async fn rename(
         new => vfs.dentries.rename(&old, new_dir, new_name, new.as_ref()),
     }
     vfs.notifier.name(&old, notify::MOVED_TO, cookie);
+    if let (Some(new), false) = (&new, exchange) {
+        vfs.notifier.itself(new, notify::ATTRIB);
+    }
     vfs.notifier.itself(&old, notify::MOVE_SELF);
     if let (Some(new), false) = (&new, exchange) {
-        let meta = new.inode().metadata();
-        if meta.nlink == 0 || new_is_dir {
-            vfs.notifier.gone(new);
-        } else {
-            vfs.notifier.changed(new, notify::ATTRIB);
-        }
+        lost_name(cx, new);
     }
     Ok(())
 }

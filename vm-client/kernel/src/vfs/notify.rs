@@ -105,19 +105,13 @@ impl Notifier {
         }
     }
 
-    /// Something happened to a file: its own watchers and those of its directory hear it.
+    /// Something happened to a file: the watchers of the directory it is or was in hear it, then its own.
     pub fn changed(&self, dentry: &Rc<Dentry>, mask: u32) {
         if self.idle() {
             return;
         }
-        let mask = mask | dir_bit(dentry);
-        self.tell(dentry.inode(), mask, 0, None);
-        if dentry.unlinked() {
-            return;
-        }
-        if let Some(dir) = dentry.parent() {
-            self.tell(dir.inode(), mask, 0, Some(&dentry.name()));
-        }
+        self.name(dentry, mask, 0);
+        self.tell(dentry.inode(), mask | dir_bit(dentry), 0, None);
     }
 
     /// Something happened to a name: the directory's watchers hear it.

@@ -111,11 +111,11 @@ async fn open_checked(cx: &SyscallCx, path: Path, flags: OpenFlags, created: Cre
     let inode = Rc::clone(path.inode());
     let meta = inode.metadata();
     let kind = meta.file_type();
-    if kind == FileType::Symlink {
-        return Err(Errno::ELOOP);
-    }
     if flags.has(O_DIRECTORY) && kind != FileType::Directory {
         return Err(Errno::ENOTDIR);
+    }
+    if kind == FileType::Symlink {
+        return Err(Errno::ELOOP);
     }
     if kind == FileType::Directory && (flags.writable() || flags.has(O_CREAT)) {
         return Err(Errno::EISDIR);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{check_inspect, check_owner, decimal, fds, memory, mounts, parse_pid, status};
+use super::{check_inspect, check_owner, decimal, fds, memory, mounts, net, parse_pid, status};
 use crate::fs::generated::{Content, Directory, Entry, later, parse_number};
 use crate::task::{Pid, Task};
 use crate::vfs::{FileType, Path};
@@ -115,7 +115,7 @@ impl Directory for ProcessDirectory {
             b"fd" => Entry::Directory(Rc::new(fds::Descriptors { tid })),
             b"fdinfo" => Entry::Directory(Rc::new(fds::Information { tid })),
             b"ns" => Entry::Directory(Rc::new(Namespaces { tid })),
-            b"net" if self.scope == Scope::Process => Entry::fixed(&[]),
+            b"net" if self.scope == Scope::Process => Entry::fixed(net::NET),
             b"task" if self.scope == Scope::Process => Entry::Directory(Rc::new(Threads { tid })),
             _ => return None,
         })
