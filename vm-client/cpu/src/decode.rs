@@ -14,6 +14,9 @@ use crate::lower;
 /// How often instructions were met that the engine does not know, by mnemonic.
 pub type Unknown = BTreeMap<String, u64>;
 
+/// Bytes of the longest instruction there may be.
+const LONGEST: usize = 15;
+
 /// What a block is made for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Context {
@@ -46,7 +49,9 @@ pub fn block(start: u64, code: &[u8], context: Context, unknown: &mut Unknown) -
                 break;
             }
             b.begin_insn(insn.len().max(1));
-            b.leave(ExitReason::InvalidOpcode);
+            // What does not end within 15 bytes is refused for its length.
+            let too_long = insn.len() >= LONGEST;
+            b.leave(if too_long { ExitReason::Protection } else { ExitReason::InvalidOpcode });
             taken += 1;
             break;
         }
@@ -70,7 +75,7 @@ pub fn block(start: u64, code: &[u8], context: Context, unknown: &mut Unknown) -
 /// The block for code that is longer than an instruction may be.
 pub fn refused(start: u64, mode: Mode) -> Block {
     let mut b = Builder::new(start, mode, Segments { flat: true, null: 0 });
-    b.begin_insn(15);
+    b.begin_insn(LONGEST);
     b.leave(ExitReason::Protection);
     b.finish()
 }

@@ -302,7 +302,8 @@ fn what_the_engine_does_not_know_is_counted() {
 
 #[test]
 fn traps_leave_the_pointer_behind_and_faults_on_the_instruction() {
-    let cases: [(&[u8], Exit, u64); 6] = [
+    let cases: [(&[u8], Exit, u64); 7] = [
+        (&[0x66; 16], Exit::Exception(Exception::Protection), 0),
         (&[0xcc], Exit::Exception(Exception::Breakpoint), 1),
         (&[0xf1], Exit::Exception(Exception::Debug(DebugCause::Int1)), 1),
         (&[0x0f, 0x0b], Exit::Exception(Exception::InvalidOpcode), 0),
