@@ -303,3 +303,78 @@ fn changes_made_on_another_image_are_refused() {
     let result = now(Overlay::open(base(), other, MemoryStore::open(&shelf, other), OverlayOptions::default()));
     assert!(matches!(result.map(|_| ()), Err(BlockError::WrongBase { .. })));
 }
+
+/// What each quarter of the disk should hold; `None` after a discard, when anything may be there.
+type Model = Vec<Option<u8>>;
+
+fn matches_model(overlay: &Tested, model: &Model) {
+    let mut disk = vec![0; model.len() * page::UNIT];
+    now(overlay.read_at(0, &mut disk)).unwrap();
+    for (unit, (seen, expected)) in disk.chunks(page::UNIT).zip(model).enumerate() {
+        if let Some(byte) = expected {
+            assert!(seen.iter().all(|b| b == byte), "unit {unit}: {} instead of {byte}", seen[0]);
+        }
+    }
+}
+
+#[test]
+fn random_writes_discards_failures_and_reopenings_match_a_model() {
+    for seed in 0..60_u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut below = move |bound: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) % bound
+        };
+        let shelf = Shelf::new();
+        let options = OverlayOptions { dirty_bytes: 40 * PAGE_SIZE, clean_bytes: 8 * PAGE_SIZE };
+        let mut overlay = open_with(&shelf, options);
+        let mut model: Model = (0..64 * 4).map(|unit| Some((unit / 4) as u8 + 100)).collect();
+        for _ in 0..300 {
+            match below(20) {
+                0..10 => {
+                    let unit = below(250);
+                    let len = 1 + below(6);
+                    let byte = below(256) as u8;
+                    now(overlay.reserve(len * 1024)).unwrap();
+                    let _operation = overlay.begin();
+                    overlay.write_now(unit * 1024, &vec![byte; len as usize * 1024]).unwrap();
+                    model[unit as usize..(unit + len) as usize].fill(Some(byte));
+                }
+                10..12 => {
+                    let page = below(60);
+                    let len = 1 + below(4);
+                    overlay.discard(page * P..(page + len) * P);
+                    model[page as usize * 4..(page + len) as usize * 4].fill(None);
+                }
+                12..14 => {
+                    // A commit that is given up half-way.
+                    shelf.hold(true);
+                    let mut flush = pin!(overlay.flush());
+                    let waits = poll(&mut flush).is_pending();
+                    shelf.hold(below(2) == 0);
+                    let _ = waits && poll(&mut flush).is_pending();
+                    shelf.hold(false);
+                }
+                14 => {
+                    shelf.fail_with(Some(BlockError::Store("broken".to_owned())));
+                    let _ = now(overlay.commit_now());
+                    shelf.fail_with(None);
+                    now(overlay.flush()).unwrap();
+                }
+                15 => {
+                    now(overlay.flush()).unwrap();
+                    drop(overlay);
+                    overlay = open_with(&shelf, options);
+                    matches_model(&overlay, &model);
+                }
+                16..18 => now(overlay.commit_now()).unwrap(),
+                _ => matches_model(&overlay, &model),
+            }
+        }
+        now(overlay.flush()).unwrap();
+        matches_model(&overlay, &model);
+        matches_model(&open_with(&shelf, options), &model);
+    }
+}
