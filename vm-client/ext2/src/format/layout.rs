@@ -147,7 +147,7 @@ fn content_blocks(tree: &Tree, id: NodeId) -> Vec<Range<u64>> {
         Content::Symlink { target } => u64::from(target.len() > symlink::FAST_MAX),
         _ => 0,
     };
-    if blocks == 0 { Vec::new() } else { vec![0..blocks] }
+    std::iter::once(0..blocks).filter(|range| !range.is_empty()).collect()
 }
 
 /// Blocks of a node with its map.
@@ -327,6 +327,7 @@ fn is_anchor(path: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of ranges are meant, some of one")]
 mod tests {
     use super::*;
 
