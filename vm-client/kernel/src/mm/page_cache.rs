@@ -7,11 +7,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::ops::Range;
-use std::pin::pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
 
 use linux_abi::Errno;
 use vm_mem::{FrameId, PAGE_SIZE};
@@ -27,8 +24,8 @@ const WINDOW: u64 = 32;
 pub trait PageSource {
     /// Length of the file in bytes.
     fn size(&self) -> u64;
-    /// Reads a page; bytes beyond the end are zero. Dropping the future before it is ready must be harmless: neighbours
-    /// of a wanted page are read that way.
+    /// Reads a page; bytes beyond the end are zero. What is at hand is given as [`Io::Ready`]: neighbours of a wanted page
+    /// are asked for too, and those that would have to wait are left alone.
     fn read_page<'a>(&'a self, index: u64, page: &'a mut [u8; PAGE_SIZE]) -> Io<'a, Result<(), Errno>>;
     /// Writes a page back that was stored to through a shared mapping; bytes beyond the end are ignored.
     fn write_page<'a>(&'a self, index: u64, page: &'a [u8; PAGE_SIZE]) -> Io<'a, Result<(), Errno>>;
@@ -316,10 +313,8 @@ impl PageCache {
                     continue;
                 }
                 let mut content = Box::new([0; PAGE_SIZE]);
-                let ready = {
-                    let read = pin!(source.read_page(index, &mut content));
-                    matches!(read.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
-                };
+                // A read that would have to wait is not even begun: it would ask for a chunk that nobody wants yet.
+                let ready = matches!(source.read_page(index, &mut content), Io::Ready(Some(Ok(()))));
                 if !ready {
                     break;
                 }

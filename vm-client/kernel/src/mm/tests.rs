@@ -36,6 +36,19 @@ impl FakeSource {
         })
     }
 
+    fn give(&self, index: u64, page: &mut [u8; PAGE_SIZE]) -> Result<(), Errno> {
+        if self.broken.get() {
+            return Err(Errno::EIO);
+        }
+        self.reads.borrow_mut().push(index);
+        let data = self.data.borrow();
+        let from = (index as usize * PAGE_SIZE).min(data.len());
+        let to = (from + PAGE_SIZE).min(data.len());
+        page.fill(0);
+        page[..to - from].copy_from_slice(&data[from..to]);
+        Ok(())
+    }
+
     fn let_through(&self) {
         self.slow.borrow_mut().clear();
         self.arrived.wake_all();
@@ -48,20 +61,14 @@ impl PageSource for FakeSource {
     }
 
     fn read_page<'a>(&'a self, index: u64, page: &'a mut [u8; PAGE_SIZE]) -> Io<'a, Result<(), Errno>> {
+        if !self.slow.borrow().contains(&index) {
+            return Io::ready(self.give(index, page));
+        }
         Io::later(async move {
             while self.slow.borrow().contains(&index) {
                 self.arrived.wait().await;
             }
-            if self.broken.get() {
-                return Err(Errno::EIO);
-            }
-            self.reads.borrow_mut().push(index);
-            let data = self.data.borrow();
-            let from = (index as usize * PAGE_SIZE).min(data.len());
-            let to = (from + PAGE_SIZE).min(data.len());
-            page.fill(0);
-            page[..to - from].copy_from_slice(&data[from..to]);
-            Ok(())
+            self.give(index, page)
         })
     }
 
