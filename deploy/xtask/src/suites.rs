@@ -32,7 +32,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     if suites("native") {
         say("tests of the crates, of instructions, guest programs and file systems");
         let mut tests = cargo();
-        tests.args(["test", "--quiet", "--no-fail-fast", "--workspace", "--exclude", "vm-browser"]);
+        tests.args(["test", "--quiet", "--no-fail-fast", "--workspace", "--lib", "--bins", "--tests"]);
         if let Some(filter) = filter {
             tests.args(["--", filter]);
         }
