@@ -1,4 +1,4 @@
-// Measures the client in Chromium and Node: `node tests/browser/bench.mjs --block-server FILE [SECTION...]`.
+// Measures the client: `node tests/browser/bench.mjs --block-server FILE [--vmrun FILE] [SECTION...]`.
 // Sections: start, speed, overlay. Figures only, no verdict; the machine should be idle.
 
 import { execFile, spawn } from "node:child_process";
@@ -11,8 +11,10 @@ import { World, root, sleep, store } from "./world.mjs";
 
 const execute = promisify(execFile);
 const words = process.argv.slice(2);
-const server = words[words.indexOf("--block-server") + 1];
-const sections = words.filter((word, at) => !word.startsWith("--") && words[at - 1] !== "--block-server");
+const option = (name) => (words.includes(name) ? words[words.indexOf(name) + 1] : undefined);
+const server = option("--block-server");
+const vmrun = option("--vmrun");
+const sections = words.filter((word, at) => !word.startsWith("--") && !words[at - 1]?.startsWith("--"));
 const wanted = (name) => sections.length === 0 || sections.includes(name);
 const say = (what, figure) => console.log(`${what.padEnd(56)} ${figure}`);
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
@@ -86,9 +88,9 @@ async function speed() {
     }, bytes);
     rows["Skiff in Chromium"] = parse(run.text);
     const node = join(root, "vm-client/browser/npm/cli.mjs");
-    const script = "cat > /tmp/speed; chmod +x /tmp/speed; /tmp/speed";
-    const inNode = await piped(process.execPath, [node, "run", "--image", `${store}/debian`, "--", "/bin/sh", "-c", script], binary);
-    rows["Skiff in Node"] = parse(inNode);
+    const command = ["--image", `${store}/debian`, "--", "/bin/sh", "-c", "cat > /tmp/speed; chmod +x /tmp/speed; /tmp/speed"];
+    rows["Skiff in Node"] = parse(await piped(process.execPath, [node, "run", ...command], binary));
+    if (vmrun) rows["Skiff natively (vmrun)"] = parse(await piped(vmrun, command, binary));
     const names = Object.keys(rows["this computer"]);
     say("milliseconds", names.map((name) => name.padStart(9)).join(""));
     for (const [who, times] of Object.entries(rows)) {

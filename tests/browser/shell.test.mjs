@@ -124,9 +124,9 @@ export function tests(test, world) {
     await tab.type("for i in 1 2 3 4; do (while :; do :; done) & done\n");
     await tab.sees(/\[4\] \d+\n/);
     await tab.prompt();
-    const worst = await tab.page.evaluate(async () => {
+    const times = await tab.page.evaluate(async () => {
       const { terminal } = globalThis.skiff;
-      let slowest = 0;
+      const times = [];
       for (let key = 0; key < 20; key += 1) {
         const start = performance.now();
         const echoed = new Promise((resolve) => {
@@ -134,16 +134,19 @@ export function tests(test, world) {
         });
         globalThis.skiff.input("x");
         await echoed;
-        slowest = Math.max(slowest, performance.now() - start);
+        times.push(performance.now() - start);
         await new Promise((resolve) => setTimeout(resolve, 40));
       }
-      return slowest;
+      return times.sort((a, b) => a - b);
     });
     await tab.press("Control+u");
     await tab.type("kill %1 %2 %3 %4\n");
     await tab.prompt();
-    console.log(`     slowest echo ${worst.toFixed(0)} ms`);
-    assert.ok(worst < 120, `a key took ${worst.toFixed(0)} ms`);
+    const [median, slowest] = [times[10], times[19]].map(Math.round);
+    console.log(`     echo after ${median} ms, at worst ${slowest} ms`);
+    assert.ok(median <= 30, `half of the keys took ${median} ms`);
+    // A slow picture of the browser's is not the guest's fault.
+    assert.ok(slowest < 150, `a key took ${slowest} ms`);
   });
 
   test("commands that need a network fail at once", async () => {

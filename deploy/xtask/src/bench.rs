@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::shell::{self, say};
+use crate::shell::{self, cargo, say};
 use crate::{apt, demo, node, setup};
 
 /// Runs the benchmarks of the browser client; words are passed on as a filter.
@@ -11,9 +11,12 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
     apt::ensure(apt::BENCH)?;
     demo::run(&["--no-serve".to_owned()])?;
     interpreter()?;
-    say("measuring in Chromium and Node");
+    say("building vmrun for speed");
+    shell::run(cargo().args(["build", "--quiet", "--release", "-p", "vm-machine", "--bin", "vmrun"]))?;
+    say("measuring in Chromium, in Node and natively");
     let mut bench = node::script("tests/browser/bench.mjs");
     bench.arg("--block-server").arg(demo::server_program());
+    bench.arg("--vmrun").arg(shell::target_dir().join("release/vmrun"));
     shell::run(bench.args(filter))
 }
 
