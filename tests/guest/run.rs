@@ -2,12 +2,12 @@
 //! they end. The host's Linux is what says what is right; nothing here is recorded.
 //!
 //! Each program is built twice with `gcc -m32`: static, and dynamic with the host's 32-bit C library copied into the image.
-//! The image is an ext2 file made by `mke2fs -d`; after the programs that write, `e2fsck` looks at it.
+//! The image is an ext2 file made by `mke2fs -d`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How a program is linked.
@@ -159,7 +159,11 @@ fn difference(native: &str, guest: &str) -> String {
     out
 }
 
+/// One program at a time: some of them measure time.
+static TURN: Mutex<()> = Mutex::new(());
+
 fn compare(name: &str, linkage: Linkage) {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let image = image();
     let file = format!("{name}.{}", linkage.suffix());
     let mut native = Command::new(work_dir().join("root/bin").join(&file));
@@ -170,6 +174,19 @@ fn compare(name: &str, linkage: Linkage) {
     guest.arg(format!("/bin/{file}"));
     let guest = text(&run(guest, &format!("{file} in vmrun")));
     assert!(native == guest, "{file} differs\n{}", difference(&native, &guest));
+}
+
+#[test]
+fn what_a_program_wrote_is_a_clean_file_system() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let disk = work_dir().join("written.ext2");
+    std::fs::copy(image(), &disk).expect("the image can be copied");
+    let mut guest = Command::new(env!("CARGO_BIN_EXE_vmrun"));
+    guest.arg("--ext2").arg(&disk).args(["--write", "--cwd", "/tmp", "--", "/bin/files.static"]);
+    let output = run(guest, "files.static in vmrun");
+    assert!(output.status.success(), "{}", text(&output));
+    let fsck = Command::new("e2fsck").args(["-fn"]).arg(&disk).output().expect("e2fsck runs");
+    assert!(fsck.status.success(), "{}", String::from_utf8_lossy(&fsck.stdout));
 }
 
 macro_rules! programs {
@@ -194,11 +211,26 @@ macro_rules! programs {
 }
 
 programs! {
+    auxiliary
+    clocks
+    credentials
+    exec
     exec_state
     faults
+    files
+    fork_wait
     frames
+    hello
+    job_control
     jobs
+    memory
+    mmap_family
+    pipes
     pthreads
     signal_delivery
+    signals
+    stack_growth
+    threads
+    times
     wait_status
 }

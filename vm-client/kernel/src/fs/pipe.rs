@@ -37,6 +37,8 @@ pub struct Pipe {
     /// How many readers and writers there ever were, to see those that came and went.
     readers_ever: Cell<u64>,
     writers_ever: Cell<u64>,
+    /// It has no name: it was made by pipe(2), and opening it again through /proc waits for nobody.
+    unnamed: Cell<bool>,
     readable: WaitQueue,
     writable: WaitQueue,
 }
@@ -51,6 +53,7 @@ impl Pipe {
             writers: Cell::new(0),
             readers_ever: Cell::new(0),
             writers_ever: Cell::new(0),
+            unnamed: Cell::new(false),
             readable: WaitQueue::new(),
             writable: WaitQueue::new(),
         })
@@ -318,6 +321,7 @@ pub fn open_pipe(cx: &SyscallCx, flags: OpenFlags) -> (Rc<OpenFile>, Rc<OpenFile
     let reader = Rc::new(PipeEnd::new(&pipe, O_RDONLY));
     let writer = Rc::new(PipeEnd::new(&pipe, O_WRONLY));
     let path = vfs.anonymous_path(Anonymous::Pipe, stat::S_IFIFO | 0o600, &cx.creds(), cx.now());
+    pipe.unnamed.set(true);
     vfs.pipes.insert(path.inode(), &pipe);
     let open = |end: Rc<PipeEnd>, access: u32| {
         OpenFile::new(vfs, end, path.clone(), OpenFlags((flags.0 & !O_ACCMODE) | access))
@@ -335,7 +339,7 @@ pub(crate) async fn open_fifo(cx: &SyscallCx, inode: &Rc<dyn Inode>, flags: Open
     }
     let (readers_before, writers_before) = (pipe.readers_ever.get(), pipe.writers_ever.get());
     let end = Rc::new(PipeEnd::new(&pipe, access));
-    if nonblock || access == O_RDWR {
+    if nonblock || access == O_RDWR || pipe.unnamed.get() {
         return Ok(end);
     }
     loop {
