@@ -15,6 +15,8 @@ use crate::Kernel;
 
 /// How many frames are freed at a time.
 const RECLAIM_BATCH: u32 = 64;
+/// The part of all frames that pages of files keep when memory runs out.
+const CACHE_FLOOR: u32 = 32;
 /// How often a task that waits for a victim of the OOM killer to go away gives up its turn before it gives up.
 const OOM_PATIENCE: u32 = 10_000;
 
@@ -153,8 +155,12 @@ impl Memory {
     }
 
     fn has_room(&self) -> bool {
-        if self.mmu.borrow().free_frames().0 == 0 {
-            self.reclaim(RECLAIM_BATCH);
+        let (free, total) = self.mmu.borrow().free_frames();
+        // The last pages of files are the programs that run: taking those too would only make everybody read them again
+        // and again instead of ending the one that has all the memory.
+        let spare = self.cached.get().saturating_sub(total / CACHE_FLOOR);
+        if free == 0 && spare > 0 {
+            self.reclaim(RECLAIM_BATCH.min(spare));
         }
         self.mmu.borrow().free_frames().0 > 0
     }

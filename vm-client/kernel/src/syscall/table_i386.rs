@@ -58,4 +58,28 @@ mod tests {
             assert_eq!(nr::i386::name(row.number), Some(row.name));
         }
     }
+
+    /// The list of what works, in words. `BLESS=1` writes it anew.
+    #[test]
+    fn the_list_of_calls_in_the_documentation_is_this_table() {
+        use crate::syscall::table::Support;
+        use std::fmt::Write as _;
+        let mut text = String::from(
+            "# System calls of i386\n\nMade from the table in `src/syscall` by its test (`BLESS=1`); do not edit. Numbers that are \
+             not here answer ENOSYS, are\ncounted, and show in `vmrun --report`.\n\n| number | name | what is missing |\n|---|---|---|\n",
+        );
+        for row in table().into_iter().flatten() {
+            let missing = match row.support {
+                Support::Full => "",
+                Support::Partial(note) => note,
+            };
+            let _ = writeln!(text, "| {} | `{}` | {missing} |", row.number, row.name);
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/SYSCALLS.md");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(path, &text).expect("the source tree can be written");
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == text, "SYSCALLS.md is not what the table says: run this test with BLESS=1");
+    }
 }
