@@ -250,6 +250,7 @@ programs! {
     files
     fork_wait
     frames
+    futex_ops
     hello
     job_control
     jobs
@@ -261,6 +262,7 @@ programs! {
     signals
     stack_growth
     threads
+    timers
     times
     wait_status
 }
