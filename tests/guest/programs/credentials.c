@@ -40,10 +40,10 @@ int main(void) {
     SHOW(setrlimit(RLIMIT_NOFILE, &lim));
     getrlimit(RLIMIT_NOFILE, &lim);
     printf("nofile %ld %ld\n", (long)lim.rlim_cur, (long)lim.rlim_max);
-    int n = 0;
-    while (dup(1) >= 0)
-        n++;
-    printf("descriptors until %s: highest %d\n", strerrorname_np(errno), n + 2);
+    int fd, highest = 0;
+    while ((fd = dup(1)) >= 0)
+        highest = fd;
+    printf("descriptors until %s: highest %d\n", strerrorname_np(errno), highest);
     for (int i = 3; i < 100; i++)
         close(i);
     lim.rlim_cur = 1000;

@@ -73,7 +73,9 @@ pub(crate) fn finish_vfork(task: &Task) {
 
 fn end_group(kernel: &Rc<Kernel>, last: &Rc<Task>) {
     let group = &last.group;
-    let status = group.exiting.get().unwrap_or(WaitStatus::Exited(last.exit_code.get()));
+    // Without exit_group(2) the code is the leader's, whichever thread was the last.
+    let code = group.leader().map_or(last.exit_code.get(), |leader| leader.exit_code.get());
+    let status = group.exiting.get().unwrap_or(WaitStatus::Exited(code));
     for timer in &group.itimers {
         timer.disarm();
     }

@@ -92,6 +92,8 @@ pub struct ThreadGroup {
     pub(crate) children_usage: Cell<Rusage>,
     /// setitimer(2): ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF.
     pub(crate) itimers: [IntervalTimer; 3],
+    /// Seconds of CPU time at which RLIMIT_CPU was last complained about.
+    pub(crate) cpu_warned: Cell<u64>,
     /// timer_create(2).
     pub(crate) posix_timers: RefCell<BTreeMap<i32, Rc<PosixTimer>>>,
     /// Whether it has called execve(2) since fork(2): then setpgid(2) from the parent is EACCES.
@@ -144,6 +146,7 @@ impl ThreadGroup {
             ended_usage: Cell::default(),
             children_usage: Cell::default(),
             itimers: Default::default(),
+            cpu_warned: Cell::default(),
             posix_timers: RefCell::default(),
             did_exec: Cell::default(),
             dumpable: Cell::new(1),

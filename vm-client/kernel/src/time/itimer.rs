@@ -9,7 +9,7 @@ use linux_abi::signal::Signal;
 use vm_rt::{Either, WaitQueue, first_of};
 
 use crate::Kernel;
-use crate::task::ThreadGroup;
+use crate::task::{RLIM_INFINITY, Resource, ThreadGroup};
 
 /// Which of the three timers of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,7 @@ impl Kernel {
 
     /// Sends the signals of CPU-time timers that have run out; called after each slice of a task.
     pub(crate) fn check_cpu_timers(&self, group: &Rc<ThreadGroup>) {
+        self.check_cpu_limit(group);
         for kind in [ItimerKind::Virtual, ItimerKind::Prof] {
             let timer = &group.itimers[kind as usize];
             let Some(deadline) = timer.deadline.get() else { continue };
@@ -104,6 +105,22 @@ impl Kernel {
             let interval = timer.interval.get();
             timer.deadline.set((!interval.is_zero()).then(|| now + interval));
             self.send_signal_group(group, SigInfo::kernel(kind.signal()));
+        }
+    }
+}
+
+impl Kernel {
+    /// RLIMIT_CPU: SIGXCPU every second beyond the soft limit, SIGKILL at the hard one.
+    fn check_cpu_limit(&self, group: &Rc<ThreadGroup>) {
+        let limit = group.rlimits.borrow().get(Resource::Cpu);
+        if limit.soft == RLIM_INFINITY || group.is_exiting() {
+            return;
+        }
+        let seconds = self.itimer_now(group, ItimerKind::Prof).as_secs();
+        if seconds >= limit.hard.max(1) {
+            self.send_signal_group(group, SigInfo::kernel(Signal::KILL));
+        } else if seconds >= limit.soft.max(1) && seconds > group.cpu_warned.replace(seconds) {
+            self.send_signal_group(group, SigInfo::kernel(Signal::XCPU));
         }
     }
 }
