@@ -256,6 +256,8 @@ programs! {
     jobs
     memory
     mmap_family
+    numbers
+    paths
     pipes
     pthreads
     signal_delivery
@@ -264,5 +266,7 @@ programs! {
     threads
     timers
     times
+    transfers
+    unwinding
     wait_status
 }
