@@ -40,9 +40,9 @@ int main(void) {
     SHOW(setrlimit(RLIMIT_NOFILE, &lim));
     getrlimit(RLIMIT_NOFILE, &lim);
     printf("nofile %ld %ld\n", (long)lim.rlim_cur, (long)lim.rlim_max);
-    int fd, highest = 0;
-    while ((fd = dup(1)) >= 0)
-        highest = fd;
+    int copy, highest = 0;
+    while ((copy = dup(1)) >= 0)
+        highest = copy;
     printf("descriptors until %s: highest %d\n", strerrorname_np(errno), highest);
     for (int i = 3; i < 100; i++)
         close(i);
