@@ -78,7 +78,10 @@ int main(void) {
     SHOW(dup3(1, 1, 0));
     SHOW(lseek(fds[0], 0, SEEK_CUR));
     SHOW(read(-1, buf, 1));
-    SHOW(read(fds[0], (void *)8, 1));
+    int full[2];
+    pipe(full);
+    write(full[1], "data", 4);
+    SHOW(read(full[0], (void *)8, 1));
     SHOW(write(1, (void *)8, 1));
     return 0;
 }

@@ -44,7 +44,8 @@ impl Sink for PtySink {
     }
 
     fn flush(&self) {
-        self.0.output.borrow_mut().clear();
+        // What has reached the master's side stays readable there; Linux drops only what is still on the way.
+        self.0.output.borrow_mut().truncate(super::ldisc::BUFFER);
     }
 
     fn changed(&self) {
