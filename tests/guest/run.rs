@@ -213,9 +213,10 @@ fn a_key_is_echoed_soon_beside_four_busy_loops() {
     assert!(guest.wait().expect("vmrun ends").success());
     assert_eq!(rest, "loop ended by 9\n".repeat(4));
     delays.sort();
-    // The middle one: this computer may be busy with something else for a moment.
-    let median = delays[delays.len() / 2];
-    assert!(median < Duration::from_millis(30), "{median:?} of {delays:?}");
+    let (median, slowest) = (delays[delays.len() / 2], delays[delays.len() - 1]);
+    println!("echo after {median:?}, at worst {slowest:?}");
+    // No test is timed: what fails here is a console that starves while others compute.
+    assert!(median < Duration::from_secs(1), "{median:?} of {delays:?}");
 }
 
 macro_rules! programs {

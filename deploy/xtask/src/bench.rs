@@ -23,7 +23,7 @@ pub(crate) fn run(filter: &[String]) -> Result<()> {
 /// The interpreter alone, natively, beside the emulator that people know.
 fn interpreter() -> Result<()> {
     say("measuring the interpreter natively");
-    let mut mips = shell::cargo();
+    let mut mips = cargo();
     mips.args(["run", "--release", "--quiet", "-p", "vm-cpu", "--example", "mips"]);
     if shell::find("qemu-i386").is_some() {
         mips.args(["--", "--beside", "qemu-i386"]);

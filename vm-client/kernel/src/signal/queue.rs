@@ -81,11 +81,11 @@ impl SigQueue {
     pub(crate) fn add_overrun(&mut self, timer: i32, more: i32) -> bool {
         use linux_abi::siginfo::SigFields;
         for info in &mut self.entries {
-            if let SigFields::Timer { id, overrun, .. } = &mut info.fields {
-                if *id == timer {
-                    *overrun = overrun.saturating_add(more);
-                    return true;
-                }
+            if let SigFields::Timer { id, overrun, .. } = &mut info.fields
+                && *id == timer
+            {
+                *overrun = overrun.saturating_add(more);
+                return true;
             }
         }
         false

@@ -165,14 +165,13 @@ impl Kernel {
         let group = &task.group;
         task.stopped.set(true);
         task.state.set(TaskState::Stopped);
-        loop {
-            let Some(signal) = group.stop.get() else { break };
+        while let Some(signal) = group.stop.get() {
             if task.fatal_signal_pending() {
                 break;
             }
             let all = group.threads.borrow().iter().all(|other| other.stopped.get());
             let status = WaitStatus::Stopped(signal);
-            if all && group.stop_reported.replace(true) == false {
+            if all && !group.stop_reported.replace(true) {
                 group.unreported.set(Some(status));
                 self.notify_parent(group, status);
             }

@@ -274,7 +274,7 @@ pub(crate) async fn wake_at(cx: &SyscallCx, addr: u64, count: u32) {
 }
 
 async fn key(cx: &SyscallCx, addr: u64, private: u32) -> Result<FutexKey> {
-    if addr % 4 != 0 {
+    if !addr.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
     let mm = cx.mm();
@@ -386,7 +386,7 @@ pub(crate) async fn release_robust_list(cx: &SyscallCx) {
 }
 
 async fn owner_died(cx: &SyscallCx, addr: u32, pending: bool) {
-    if addr % 4 != 0 {
+    if !addr.is_multiple_of(4) {
         return;
     }
     let (addr, tid) = (u64::from(addr), cx.task.tid() as u32);

@@ -26,8 +26,11 @@ pub enum Handler {
     /// Never waits.
     Now(fn(&SyscallCx, Args) -> Result<i64>),
     /// May wait.
-    Wait(for<'a> fn(&'a SyscallCx, Args) -> Pin<Box<dyn Future<Output = Result<i64>> + 'a>>),
+    Wait(for<'a> fn(&'a SyscallCx, Args) -> Pending<'a>),
 }
+
+/// A call that may wait.
+pub type Pending<'a> = Pin<Box<dyn Future<Output = Result<i64>> + 'a>>;
 
 /// One row of the table.
 #[derive(Clone, Copy)]

@@ -41,10 +41,11 @@ pub(crate) async fn release_memory(cx: &SyscallCx) {
         syscall::futex::release_robust_list(cx).await;
         let clear = task.clear_child_tid.take();
         // Nobody else sees the word unless the address space is shared.
-        if clear != 0 && task.mm.borrow().as_ref().is_some_and(|mm| Rc::strong_count(mm) > 1) {
-            if cx.write_u32(clear, 0).await.is_ok() {
-                syscall::futex::wake_at(cx, clear, 1).await;
-            }
+        if clear != 0
+            && task.mm.borrow().as_ref().is_some_and(|mm| Rc::strong_count(mm) > 1)
+            && cx.write_u32(clear, 0).await.is_ok()
+        {
+            syscall::futex::wake_at(cx, clear, 1).await;
         }
     }
     let mm = task.mm.borrow_mut().take();

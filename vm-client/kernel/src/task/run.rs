@@ -63,10 +63,10 @@ async fn live(cx: SyscallCx) {
     let mut fuel = full_slice(&cx);
     loop {
         let task = &cx.task;
-        if interrupted.is_some() || task.saved_mask.get().is_some() || task.signal_pending() {
-            if deliver(&cx, interrupted.take()).await == Next::Exit {
-                break;
-            }
+        if (interrupted.is_some() || task.saved_mask.get().is_some() || task.signal_pending())
+            && deliver(&cx, interrupted.take()).await == Next::Exit
+        {
+            break;
         }
         if fuel == 0 {
             let mut usage = task.usage.get();

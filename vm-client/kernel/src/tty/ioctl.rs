@@ -71,7 +71,10 @@ impl Tty {
                     cx.kernel.disassociate_tty(&session);
                 }
             }
-            FIONREAD => cx.write_u32(arg, self.ldisc.borrow().readable() as u32).await?,
+            FIONREAD => {
+                let readable = self.ldisc.borrow().readable();
+                cx.write_u32(arg, readable as u32).await?;
+            }
             TIOCOUTQ => cx.write_u32(arg, self.sink.queued() as u32).await?,
             TCFLSH => self.flush(cx, arg)?,
             TCXONC => self.flow(cx, arg)?,

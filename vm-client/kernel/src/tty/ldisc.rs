@@ -93,11 +93,11 @@ impl LineDiscipline {
                 unit.ends_line = false;
             }
             self.complete = 0;
-            if self.canonical() {
-                if let Some(last) = self.input.back_mut() {
-                    last.ends_line = true;
-                    self.complete = self.input.len();
-                }
+            if self.canonical()
+                && let Some(last) = self.input.back_mut()
+            {
+                last.ends_line = true;
+                self.complete = self.input.len();
             }
             self.erasing = false;
             self.literal = false;

@@ -226,7 +226,10 @@ impl Master {
             }
             TIOCGPTPEER => return crate::fs::devpts::open_peer(cx, self.index, arg as u32).await,
             // On the master this is what a reader of the master would get.
-            FIONREAD => cx.write_u32(arg, self.link.output.borrow().len() as u32).await?,
+            FIONREAD => {
+                let queued = self.link.output.borrow().len();
+                cx.write_u32(arg, queued as u32).await?;
+            }
             TIOCGPGRP => cx.write_u32(arg, self.tty.foreground() as u32).await?,
             TIOCGSID => {
                 if self.tty.session() == 0 {

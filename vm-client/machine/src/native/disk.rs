@@ -18,7 +18,7 @@ pub async fn mount_file(machine: &Rc<Machine>, path: &Path, write: bool) -> anyh
     }
     let base = FileDevice::open_read_only(path)?;
     let identity = [0; 32];
-    let store = MemoryStore::open(&Shelf::new(), identity);
+    let store = MemoryStore::open(&Shelf::unlogged(), identity);
     let overlay = Rc::new(Overlay::open(base, identity, store, OverlayOptions::default()).await?);
     let writer = Rc::clone(&overlay);
     let (timers, clock) = (machine.timers(), machine.clock());
@@ -29,7 +29,7 @@ pub async fn mount_file(machine: &Rc<Machine>, path: &Path, write: bool) -> anyh
 
 /// Mounts an image of a store.
 pub async fn mount_image(machine: &Rc<Machine>, network: Rc<NativeNetwork>, image: &ImageRef) -> anyhow::Result<()> {
-    let open_store = async |identity| Ok(MemoryStore::open(&Shelf::new(), identity));
+    let open_store = async |identity| Ok(MemoryStore::open(&Shelf::unlogged(), identity));
     let disk = machine.open_image(network, image, OpenOptions::default(), open_store).await?;
     machine.mount_root(disk).await.context("mounting it")
 }
