@@ -106,7 +106,7 @@ impl Memory {
         let first = self.mmu.borrow_mut().alloc_run(wanted);
         first
             .or_else(|_| {
-                self.reclaim(RECLAIM_BATCH);
+                self.reclaim_spare();
                 self.mmu.borrow_mut().alloc_run(wanted)
             })
             .ok()
@@ -123,7 +123,7 @@ impl Memory {
         self.mmu.borrow_mut().retain(of);
         let first = self.mmu.borrow_mut().alloc_copy(of);
         let copy = first.or_else(|_| {
-            self.reclaim(RECLAIM_BATCH);
+            self.reclaim_spare();
             self.mmu.borrow_mut().alloc_copy(of)
         });
         self.mmu.borrow_mut().release(of);
@@ -155,14 +155,20 @@ impl Memory {
     }
 
     fn has_room(&self) -> bool {
-        let (free, total) = self.mmu.borrow().free_frames();
-        // The last pages of files are the programs that run: taking those too would only make everybody read them again
-        // and again instead of ending the one that has all the memory.
-        let spare = self.cached.get().saturating_sub(total / CACHE_FLOOR);
-        if free == 0 && spare > 0 {
-            self.reclaim(RECLAIM_BATCH.min(spare));
+        if self.mmu.borrow().free_frames().0 == 0 {
+            self.reclaim_spare();
         }
         self.mmu.borrow().free_frames().0 > 0
+    }
+
+    /// Recycles a few cached pages, but not the last ones of files: those are the programs that run. Taking them too would
+    /// only make everybody read them again and again instead of ending the one that has all the memory.
+    fn reclaim_spare(&self) {
+        let total = self.mmu.borrow().free_frames().1;
+        let spare = self.cached.get().saturating_sub(total / CACHE_FLOOR);
+        if spare > 0 {
+            self.reclaim(RECLAIM_BATCH.min(spare));
+        }
     }
 
     /// Drops up to `wanted` clean pages of files, those not used for longest first.
