@@ -35,7 +35,7 @@ pub trait Sink {
     fn room(&self) -> usize;
     /// Bytes taken but not yet seen (TIOCOUTQ).
     fn queued(&self) -> usize;
-    /// Throws away what was not seen yet.
+    /// Throws away what is still on the way to the other side; what has reached it stays.
     fn flush(&self);
     /// Told when the number of open slave files becomes zero or leaves it, and when settings change.
     fn changed(&self) {}

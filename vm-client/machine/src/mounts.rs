@@ -51,7 +51,7 @@ pub(crate) async fn mount_all(kernel: &Rc<Kernel>, disk: impl BlockDevice + 'sta
     let root = Ext2Fs::new(kernel, disk, makedev(ROOT_DEVICE.0, ROOT_DEVICE.1));
     let root = root.await.map_err(|error| MountError::Tree { point: "/", error })?;
     let root =
-        kernel.vfs.mounts.mount_root(root, "/dev/root", if read_only { flags::RDONLY } else { 0 } | flags::RELATIME);
+        kernel.vfs.mounts.mount_root(root, "/dev/root", if read_only { flags::RDONLY } else { 0 } | flags::NOATIME);
     kernel.create_init(root).map_err(|error| MountError::Tree { point: "/", error })?;
     let cx = kernel.init_context().map_err(|error| MountError::Tree { point: "/", error })?;
 
