@@ -28,7 +28,7 @@ export class World {
     world.server = await BlockServer.start(blockServer, store);
     const executablePath = BROWSERS.find((path) => path && existsSync(path));
     if (!executablePath) throw new Error("there is no Chromium; set CHROMIUM to its path");
-    world.browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+    world.browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info"] });
     return world;
   }
 

@@ -47,10 +47,12 @@ async function chosen() {
   const figures = [["filling", ms(fill)]];
   pages.close();
   await new Promise((resolve) => setTimeout(resolve, 1500));
+  const before = performance.memory.usedJSHeapSize;
   const open = performance.now();
   pages = await globalThis.Pages.open("bench", manifest);
   const bits = pages.rows().reduce((sum, byte) => sum + (byte === 255 ? 8 : 0), 0);
   figures.push([`opening (${bits} pages)`, ms(open)]);
+  figures.push(["memory taken by opening", `${((performance.memory.usedJSHeapSize - before) / 2 ** 20).toFixed(1)} MB`]);
   const read = performance.now();
   const found = await pages.load(Float64Array.from(scattered(800, PAGES)));
   if (found.some((bytes) => bytes?.length !== PAGE)) throw new Error("a page is missing");
