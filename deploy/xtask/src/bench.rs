@@ -1,23 +1,39 @@
-//! Measurements, printed as one table; nothing is judged here.
+//! Measurements; figures are printed and nothing is judged here.
+//!
+//! `cargo xtask bench [PART] [OPTIONS]`. The part `programs`, which is also what runs when none is named, is the set of
+//! programs on every host ([`programs`], `tests/bench`); the others measure one thing each.
 
-use anyhow::Result;
+mod programs;
+
+use anyhow::{Result, bail};
 
 use crate::shell::{self, cargo, say};
 use crate::{apt, demo, node, setup};
 
-/// Runs the benchmarks of the browser client; words are passed on as a filter.
-pub(crate) fn run(filter: &[String]) -> Result<()> {
+/// Runs a part; the words behind its name are its own.
+pub(crate) fn run(words: &[String]) -> Result<()> {
+    let named = words.first().filter(|word| !word.starts_with("--"));
+    let (part, options) = named.map_or(("programs", words), |part| (part.as_str(), words.get(1..).unwrap_or_default()));
     setup::for_tests()?;
     apt::ensure(apt::BENCH)?;
+    match part {
+        "programs" => programs::run_all(options),
+        "interpreter" => interpreter(),
+        "start" | "speed" | "overlay" => browser(part),
+        other => bail!("there is no part {other:?}; there are programs, interpreter, start, speed and overlay"),
+    }
+}
+
+/// The client in the browser, in Node and natively: starting, a handful of programs, the store of changes.
+fn browser(section: &str) -> Result<()> {
     demo::run(&["--no-serve".to_owned()])?;
-    interpreter()?;
     say("building vmrun for speed");
     shell::run(cargo().args(["build", "--quiet", "--release", "-p", "vm-machine", "--bin", "vmrun"]))?;
     say("measuring in Chromium, in Node and natively");
     let mut bench = node::script("tests/browser/bench.mjs");
     bench.arg("--block-server").arg(demo::server_program());
     bench.arg("--vmrun").arg(shell::target_dir().join("release/vmrun"));
-    shell::run(bench.args(filter))
+    shell::run(bench.arg(section))
 }
 
 /// The interpreter alone, natively, beside the emulator that people know.

@@ -15,9 +15,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     setup::for_demo()?;
     let store = image::build(options)?;
     let site = client::build()?;
-    say("building block-server");
-    // The development profile optimises dependencies, where the work is, and shares them with the tests.
-    shell::run(cargo().args(["build", "--quiet", "-p", "block-server"]))?;
+    build_server()?;
     if options.iter().any(|option| option == "--no-serve") {
         return Ok(true);
     }
@@ -31,6 +29,13 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     // Ctrl-C reaches the server too; it closes its connections and ends.
     let status = server.wait()?;
     Ok(status.success())
+}
+
+/// Builds block-server.
+pub(crate) fn build_server() -> Result<()> {
+    say("building block-server");
+    // The development profile optimises dependencies, where the work is, and shares them with the tests.
+    shell::run(cargo().args(["build", "--quiet", "-p", "block-server"]))
 }
 
 /// The built server.

@@ -31,7 +31,9 @@ pub(crate) fn build(options: &[String]) -> Result<PathBuf> {
     let tree = options.mirror.iter().fold(tree, |sum, mirror| sum.text(mirror));
     let fresh = stamp::unless_done("demo-tree", tree, &[&archive], || {
         setup::for_demo()?;
-        bootstrap(&archive, &packages, &recipe.join("customize.sh"), options.mirror.as_deref())
+        say("bootstrapping Debian 12 i386 (about two minutes)");
+        let hook = format!("--customize-hook={} \"$1\"", recipe.join("customize.sh").display());
+        bootstrap(&archive, "minbase", &packages, &[hook], options.mirror.as_deref())
     })?;
     if fresh && store.exists() {
         fs::remove_dir_all(&store)?;
@@ -68,8 +70,15 @@ impl Options {
     }
 }
 
-/// Makes the tree as one tar file. Debian's security suite is used when its i386 part agrees with the main one.
-fn bootstrap(archive: &Path, packages: &[&str], customize: &Path, mirror: Option<&str>) -> Result<()> {
+/// Makes a tree of Debian packages as one tar file, with more options for mmdebstrap. Debian's security suite is used when
+/// its i386 part agrees with the main one.
+pub(crate) fn bootstrap(
+    archive: &Path,
+    variant: &str,
+    packages: &[&str],
+    options: &[String],
+    mirror: Option<&str>,
+) -> Result<()> {
     let given = mirror.map(str::to_owned);
     let mirror = given.clone().or_else(apt::mirror);
     let Some(mirror) = mirror else { bail!("found no Debian mirror in apt's configuration: please give --mirror URL") };
@@ -82,17 +91,16 @@ fn bootstrap(archive: &Path, packages: &[&str], customize: &Path, mirror: Option
     let attempt = |sources: &[String]| {
         let part = archive.with_extension("part.tar");
         let mut mmdebstrap = command("mmdebstrap");
-        mmdebstrap.args(["--architectures=i386", "--variant=minbase", "--quiet"]);
+        mmdebstrap.args(["--architectures=i386", "--quiet"]).arg(format!("--variant={variant}"));
         mmdebstrap.arg(format!("--include={}", packages.join(",")));
         // A fixed date makes the same packages give the same bytes.
         mmdebstrap.env("SOURCE_DATE_EPOCH", "1700000000");
         mmdebstrap.args(["--aptopt=Acquire::Languages \"none\"", "--dpkgopt=path-exclude=/usr/share/man/*"]);
-        mmdebstrap.arg(format!("--customize-hook={} \"$1\"", customize.display()));
+        mmdebstrap.args(options);
         mmdebstrap.arg(SUITE).arg(&part).args(sources);
         run(&mut mmdebstrap)?;
         fs::rename(&part, archive).with_context(|| format!("writing {}", archive.display()))
     };
-    say("bootstrapping Debian 12 i386 (about two minutes)");
     let Some(security) = security else { return attempt(&main) };
     let all: Vec<String> = main.iter().cloned().chain([security]).collect();
     if attempt(&all).is_ok() {

@@ -35,7 +35,10 @@ usage: cargo xtask TASK [OPTIONS]
   setup   install what the other tasks need, and nothing else
   build   build the browser client into build/client and vm-client/browser/npm/wasm
   image   make the demo image in build/store (options of demo)
-  bench   measure the interpreter, the overlay store, start-up and sizes
+  bench   run one set of programs natively, under qemu-i386, in Skiff (Node, Chromium) and in v86, and compare
+            --rows A,B      only these rows;  --hosts A,B  only these of native, qemu, node, chromium, v86
+            --quick         less work;  --readme FILE  put table and chart there
+            PART            another measurement: interpreter, start, speed, overlay
   fmt     format all Rust code (--check: only tell)
   lint    rustfmt and clippy, warnings are errors
 ";

@@ -19,7 +19,7 @@
 
 #define WINDOW 1024
 #define STACK 256
-#define CODE 128
+#define CODE 1024
 #define CODE_PAGES 0x10000000u
 #define STACK_BASE 0x20030780u
 

@@ -3,8 +3,9 @@
 //! A *table* ([`table`]) lists instruction forms as assembly with options. [`generate`] makes the inputs of every case from
 //! a hash of the form's text, so only code bytes and outputs are stored ([`vectors`], one compressed file a group). The
 //! `record` binary ([`record`]) assembles the forms, runs every case natively and writes the files; [`replay`] runs them
-//! on the engine and compares. A [`State`] is what both sides start from and end with.
+//! on the engine and compares. [`fuzz`] makes forms of its own, random programs. A [`State`] is what both sides start from and end with.
 
+pub mod fuzz;
 pub mod generate;
 pub mod record;
 pub mod replay;

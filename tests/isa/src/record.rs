@@ -16,7 +16,7 @@ use crate::{generate, home};
 /// Bytes of `struct machine` before the FXSAVE image.
 const MACHINE_HEAD: usize = 4 * (8 + 2 + 4 + 3 + 1);
 const MACHINE: usize = MACHINE_HEAD + 512 + WINDOW + STACK;
-const CODE: usize = 128;
+const CODE: usize = 1024;
 
 /// A directory for intermediate files, removed when dropped.
 pub struct Workshop {

@@ -5,13 +5,15 @@
 //! @ n=5 undef=none            defaults for the lines below
 //! {add|sub} {cl, dh|cx, dx|dword ptr [ebx], edx} ; n=100 undef=af
 //! ```
-//! A line `mix 300 8` turns the lines below it into a pool: the group's forms are then 300 random sequences of 8 of them.
+//! A line `mix 300 8` turns the lines below it into a pool: the group's forms are then 300 random sequences of 8 of them. A
+//! line `fuzz 1 400 5` stands for 400 random programs of seed 1, each run on 5 inputs ([`crate::fuzz`]).
 //!
 //! Braces expand to all alternatives; what is before ` ; ` is Intel-syntax assembly for gas (`:` as ` ;; ` between
 //! instructions), what is behind it is options. The README lists the options.
 
 use anyhow::{Context, Result, bail};
 
+use crate::fuzz::Pools;
 use crate::rng::Rng;
 
 /// One instruction form with its options.
@@ -43,11 +45,17 @@ impl Form {
         self.option("n").and_then(|n| n.parse().ok()).unwrap_or(5)
     }
 
+    /// The form as a line of a table.
+    pub fn line(&self) -> String {
+        let options: Vec<String> = self.options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        format!("{} ; {}", self.text, options.join(" "))
+    }
+
     /// The text that seeds the inputs: everything that shapes them except the number of cases.
     pub fn seed(&self) -> String {
         let mut seed = self.text.clone();
         for (key, value) in &self.options {
-            if !matches!(key.as_str(), "n" | "undef" | "ignore" | "known" | "ulp") {
+            if !matches!(key.as_str(), "n" | "undef" | "ignore" | "known" | "ulp" | "rewrite") {
                 seed.push_str(&format!(" {key}={value}"));
             }
         }
@@ -112,6 +120,14 @@ pub fn parse(name: &str, text: &str) -> Result<Group> {
             mix = Some((count.parse::<u64>()?, length.parse::<usize>()?, defaults.clone()));
             continue;
         }
+        if let Some(numbers) = line.strip_prefix("fuzz ") {
+            let mut numbers = numbers.split(' ').map(str::parse::<u64>);
+            let mut number = || numbers.next().context("fuzz needs a seed, programs and cases");
+            let (seed, programs, cases) = (number()??, number()??, number()??);
+            let pools = Pools::new();
+            forms.extend((0..programs).map(|index| pools.program(seed, index, cases as usize).form()));
+            continue;
+        }
         let (template, options) = line.split_once(" ; ").unwrap_or((line, ""));
         let mut all = defaults.clone();
         all.extend(parse_options(options).with_context(|| format!("{name}:{}", number + 1))?);
@@ -150,7 +166,7 @@ fn parse_options(text: &str) -> Result<Vec<(String, String)>> {
 }
 
 /// Expands the first brace group and recurses; groups do not nest.
-fn expand(template: &str) -> Result<Vec<String>> {
+pub(crate) fn expand(template: &str) -> Result<Vec<String>> {
     let Some(open) = template.find('{') else {
         return Ok(vec![template.to_string()]);
     };

@@ -20,7 +20,7 @@ macro_rules! groups {
 }
 
 groups! {
-    alu bcd bits cross crossfp flow mix mixfp mmx move_ muldiv segment shift smc ssecvt ssefloat sseint stack string sweep x87arith x87compare x87env
+    alu bcd bits cross crossfp flow found fuzz mix mixfp mmx move_ muldiv segment shift smc ssecvt ssefloat sseint stack string sweep x87arith x87compare x87env
     x87move x87trans
 }
 
