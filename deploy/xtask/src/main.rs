@@ -5,7 +5,8 @@
 //! `cargo xtask` starts in seconds; heavier tools (`deploy/bindgen`) are packages of their own that are built when needed.
 //!
 //! [`setup`] finds and installs tools ([`wasm_target`], [`apt`], [`node`]), [`client`] builds the browser client, [`demo`]
-//! makes the demo image and serves it, [`suites`] runs every test, [`bench`] measures, [`check`] formats and lints.
+//! makes the demo image and serves it, [`suites`] runs every test, [`transcripts`] compares programs with this
+//! computer's Linux, [`bench`] measures, [`check`] formats and lints.
 
 mod apt;
 mod bench;
@@ -18,6 +19,7 @@ mod setup;
 mod shell;
 mod stamp;
 mod suites;
+mod transcripts;
 mod wasm_target;
 
 use std::process::ExitCode;
@@ -32,6 +34,10 @@ usage: cargo xtask TASK [OPTIONS]
             --no-serve      only build
   test    run every test: crates, instruction set, guest programs, file systems, browser
             SUITE...        only these (native, browser, types); --filter TEXT passes a filter on to each
+  transcripts  run the same scripts on this computer's Linux (a Debian i386 chroot) and in Skiff, and compare
+            NAME...         only these; --fast: the few that `test` runs; --list: name them all
+            --in PLACE      where Skiff runs: native (the default) or node; may be repeated
+            --release       build vmrun optimised
   setup   install what the other tasks need, and nothing else
   build   build the browser client into build/client and vm-client/browser/npm/wasm
   image   make the demo image in build/store (options of demo)
@@ -53,6 +59,7 @@ fn main() -> ExitCode {
         "image" => image::build(&rest).map(|_| true),
         "demo" => demo::run(&rest),
         "test" => suites::run(&rest),
+        "transcripts" => transcripts::run(&rest),
         "bench" => bench::run(&rest).map(|()| true),
         "fmt" => check::format(&rest).map(|()| true),
         "lint" => check::lint().map(|()| true),

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{cargo, say};
-use crate::{check, client, demo, node, setup};
+use crate::{check, client, demo, node, setup, transcripts};
 
 #[derive(Default)]
 struct Count {
@@ -22,8 +22,8 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     while let Some(option) = options.next() {
         match option.as_str() {
             "--filter" => filter = Some(options.next().context("--filter wants a text")?.as_str()),
-            "native" | "browser" | "types" => wanted.push(option.as_str()),
-            other => bail!("there is no suite {other:?}; there are native, browser and types"),
+            "native" | "transcripts" | "browser" | "types" => wanted.push(option.as_str()),
+            other => bail!("there is no suite {other:?}; there are native, transcripts, browser and types"),
         }
     }
     let suites = |name: &str| wanted.is_empty() || wanted.contains(&name);
@@ -37,6 +37,11 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
             tests.args(["--", filter]);
         }
         total.add(counted(&mut tests, libtest_line)?);
+    }
+    if suites("transcripts") && filter.is_none() {
+        say("programs on this computer's Linux and in Skiff");
+        let (passed, failed) = transcripts::count(&["--fast".to_owned()])?;
+        total.add(Count { passed, failed });
     }
     if suites("types") {
         say("types of the npm package");

@@ -1,0 +1,161 @@
+//! Running one script: on this computer below a chroot, or in a machine.
+
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::table::Script;
+use super::tree::Tree;
+use crate::node;
+
+/// Longest time on this computer.
+const NATIVE_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Where Skiff runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `vmrun`.
+    Native,
+    /// The npm package in Node.
+    Node,
+}
+
+impl Place {
+    pub(super) fn parse(word: &str) -> Result<Self> {
+        match word {
+            "native" => Ok(Self::Native),
+            "node" => Ok(Self::Node),
+            other => bail!("Skiff runs in native or node, not in {other:?}"),
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Native => "vmrun",
+            Self::Node => "node",
+        }
+    }
+}
+
+/// What a run came to.
+pub(super) struct Outcome {
+    output: String,
+    /// `None` when it took too long.
+    status: Option<i32>,
+    pub(super) elapsed: Duration,
+}
+
+impl Outcome {
+    /// Output and status as one text.
+    pub(super) fn text(&self) -> String {
+        let newline = if self.output.is_empty() || self.output.ends_with('\n') { "" } else { "\n" };
+        match self.status {
+            Some(status) => format!("{}{newline}status {status}\n", self.output),
+            None => format!("{}{newline}did not end\n", self.output),
+        }
+    }
+}
+
+/// The command both sides run: the script as one argument, everything it prints on one stream.
+fn shell_words(script: &Script) -> Result<Vec<String>> {
+    let text = super::read(&super::folder().join(format!("{}.sh", script.name)))?;
+    Ok(vec!["/bin/bash".to_owned(), "-c".to_owned(), format!("exec < /dev/null 2>&1\n{text}"), script.name.clone()])
+}
+
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("HOME", "/root"),
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("TERM", "dumb"),
+    ("LANG", "C.UTF-8"),
+];
+const HOSTNAME: &str = "skiff";
+
+/// Runs the script on this computer: own namespaces, a scratch layer over the tree, 32-bit personality.
+pub(super) fn on_linux(script: &Script, tree: &Tree) -> Result<Outcome> {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--fork", "--uts", "--ipc", "--net", "--kill-child"]);
+    if !crate::shell::is_root() {
+        command.args(["--map-root-user", "--map-auto"]);
+    }
+    command.arg("--").arg("/bin/sh").arg(super::folder().join("chroot.sh")).arg(&tree.root).arg(HOSTNAME);
+    command.args(shell_words(script)?).env_clear().envs(ENVIRONMENT);
+    run(command, NATIVE_PATIENCE)
+}
+
+/// Runs the script in a machine.
+pub(super) fn in_skiff(place: Place, script: &Script, tree: &Tree, vmrun: &Path) -> Result<Outcome> {
+    let patience = Duration::from_secs(script.patience);
+    let mut command = match place {
+        Place::Native => {
+            let mut command = Command::new(vmrun);
+            command.arg("--image").arg(&tree.image).args(["--hostname", HOSTNAME, "--cwd", "/root", "--no-tty"]);
+            command.arg("--memory").arg(script.memory.to_string());
+            for (name, value) in ENVIRONMENT {
+                command.arg("--env").arg(format!("{name}={value}"));
+            }
+            command.arg("--");
+            command
+        }
+        Place::Node => {
+            let mut command = node::script("tests/transcripts/node.mjs");
+            command.arg(&tree.store).arg(&tree.name).arg(script.memory.to_string());
+            command
+        }
+    };
+    command.args(shell_words(script)?);
+    run(command, patience)
+}
+
+fn run(mut command: Command, patience: Duration) -> Result<Outcome> {
+    // A group of its own, so that what is late can be ended with all it started.
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let started = Instant::now();
+    let mut child = command.spawn().with_context(|| format!("starting {:?}", command.get_program()))?;
+    let stdout = collect(child.stdout.take().context("the output is a pipe")?);
+    let stderr = collect(child.stderr.take().context("the output is a pipe")?);
+    let status = wait(&mut child, started + patience)?;
+    let elapsed = started.elapsed();
+    let mut output = String::from_utf8_lossy(&stdout.join().unwrap_or_default()).into_owned();
+    output.push_str(&String::from_utf8_lossy(&stderr.join().unwrap_or_default()));
+    Ok(Outcome { output, status, elapsed })
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        // What was read before an error is still worth showing.
+        let _ = from.read_to_end(&mut all);
+        all
+    })
+}
+
+/// The status as a shell gives it; `None` when the time was up.
+fn wait(child: &mut Child, until: Instant) -> Result<Option<i32>> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())));
+        }
+        if Instant::now() > until {
+            let group = format!("-{}", child.id());
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends a text through a program.
+pub(super) fn filter(command: &mut Command, text: &str) -> Result<String> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting sed")?;
+    let output = collect(child.stdout.take().context("the output is a pipe")?);
+    child.stdin.take().context("the input is a pipe")?.write_all(text.as_bytes())?;
+    if !child.wait()?.success() {
+        bail!("sed refused a rule of the table");
+    }
+    Ok(String::from_utf8_lossy(&output.join().unwrap_or_default()).into_owned())
+}

@@ -1,0 +1,33 @@
+#!/bin/sh
+# Runs a command below a Debian tree on this computer, as `chroot.sh TREE HOSTNAME COMMAND...`, in namespaces that the
+# caller has made. What the command writes goes to a layer in memory and is gone afterwards.
+set -eu
+tree=$1 name=$2
+shift 2
+
+top=$(mktemp -d)
+mount -t tmpfs scratch "$top"
+mkdir "$top/upper" "$top/work" "$top/root"
+mount -t overlay overlay -o "lowerdir=$tree,upperdir=$top/upper,workdir=$top/work" "$top/root"
+cd "$top/root"
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t tmpfs -o mode=755 udev dev
+for device in null:3 zero:5 full:7 random:8 urandom:9; do
+    mknod -m 666 "dev/${device%:*}" c 1 "${device#*:}"
+done
+mknod -m 666 dev/tty c 5 0
+ln -s /proc/self/fd dev/fd
+ln -s fd/0 dev/stdin
+ln -s fd/1 dev/stdout
+ln -s fd/2 dev/stderr
+mkdir dev/pts dev/shm
+mount -t devpts -o newinstance,ptmxmode=666,gid=5,mode=620 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+mount -t tmpfs -o mode=1777 tmpfs dev/shm
+mount -t tmpfs -o mode=755 tmpfs run
+ip link set lo up
+hostname "$name"
+ulimit -c 0
+# Process 1 is a shell that waits, as a machine has an init; the command leads a session of its own.
+exec setarch i686 chroot . /bin/sh -c 'cd /root && setsid -w "$@"; exit $?' sh "$@"
