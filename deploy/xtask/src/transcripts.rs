@@ -16,7 +16,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{self, say};
-use crate::{apt, setup};
+use crate::{apt, client};
 use place::{Outcome, Place};
 use table::{Script, Table};
 
@@ -40,7 +40,7 @@ pub(crate) fn count(options: &[String]) -> Result<(u64, u64)> {
     let chosen = options.choose(&table)?;
     apt::ensure(apt::DEMO)?;
     if options.places.contains(&Place::Node) {
-        setup::for_client()?;
+        client::build()?;
     }
     let vmrun = build_vmrun(options.release)?;
     let (mut passed, mut failed) = (0, 0);
@@ -69,8 +69,7 @@ struct Options {
 
 impl Options {
     fn parse(words: &[String]) -> Result<Self> {
-        let mut options =
-            Self { names: Vec::new(), places: Vec::new(), fast: false, list: false, release: false };
+        let mut options = Self { names: Vec::new(), places: Vec::new(), fast: false, list: false, release: false };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match word.as_str() {

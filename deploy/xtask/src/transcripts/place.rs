@@ -72,6 +72,7 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("TERM", "dumb"),
     ("LANG", "C.UTF-8"),
 ];
+/// The name machines have unless told otherwise.
 const HOSTNAME: &str = "skiff";
 
 /// Runs the script on this computer: own namespaces, a scratch layer over the tree, 32-bit personality.
@@ -92,20 +93,21 @@ pub(super) fn in_skiff(place: Place, script: &Script, tree: &Tree, vmrun: &Path)
     let mut command = match place {
         Place::Native => {
             let mut command = Command::new(vmrun);
-            command.arg("--image").arg(&tree.image).args(["--hostname", HOSTNAME, "--cwd", "/root", "--no-tty"]);
-            command.arg("--memory").arg(script.memory.to_string());
-            for (name, value) in ENVIRONMENT {
-                command.arg("--env").arg(format!("{name}={value}"));
-            }
-            command.arg("--");
+            command.arg("--no-tty");
             command
         }
         Place::Node => {
-            let mut command = node::script("tests/transcripts/node.mjs");
-            command.arg(&tree.store).arg(&tree.name).arg(script.memory.to_string());
+            let mut command = node::script("vm-client/browser/npm/cli.mjs");
+            command.arg("run");
             command
         }
     };
+    command.arg("--image").arg(&tree.image).args(["--cwd", "/root"]);
+    command.arg("--memory").arg(script.memory.to_string());
+    for (name, value) in ENVIRONMENT {
+        command.arg("--env").arg(format!("{name}={value}"));
+    }
+    command.arg("--");
     command.args(shell_words(script)?);
     run(command, patience)
 }

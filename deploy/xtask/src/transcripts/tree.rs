@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::table::Set;
+use crate::apt;
 use crate::shell::{self, cargo, command, run, say};
 use crate::stamp::{self, Fingerprint};
-use crate::apt;
 
 /// Where a set is.
 pub(super) struct Tree {
@@ -16,10 +16,6 @@ pub(super) struct Tree {
     pub(super) root: PathBuf,
     /// `STORE/NAME` of the image.
     pub(super) image: PathBuf,
-    /// Folder of the store.
-    pub(super) store: PathBuf,
-    /// Name of the image in the store.
-    pub(super) name: String,
 }
 
 /// Makes what is not there yet.
@@ -35,14 +31,13 @@ pub(super) fn prepare(set: &Set) -> Result<Tree> {
     })?;
     let content = Fingerprint::new().path(&archive)?;
     stamp::unless_done(&format!("transcripts-{}-root", set.name), content, &[&root], || unpack(&archive, &root))?;
-    let manifest = store.join(&set.name);
     stamp::unless_done(&format!("transcripts-{}-image", set.name), content, &[&store], || {
         say(&format!("making the image of {}", set.name));
         let mut tools = cargo();
         tools.args(["run", "--quiet", "-p", "image-tools", "--", "build", "-o"]).arg(&store);
         run(tools.args(["--name", &set.name, "--from"]).arg(format!("tar:{}", archive.display())))
     })?;
-    Ok(Tree { root, image: manifest, store, name: set.name.clone() })
+    Ok(Tree { root, image: store.join(&set.name) })
 }
 
 fn bootstrap(set: &Set, archive: &Path, customize: &Path) -> Result<()> {
