@@ -17,6 +17,8 @@ number of the signal that ended it, 125 when the machine could not start and 127
   --uid N         user (default 0)
   --gid N         group (default: the uid)
   --memory MIB    guest memory (default 512)
+  --jit N|off     how often code is interpreted before it is compiled
+  --profile       tell at the end what the engine did
   --timeout S     seconds until the command gets SIGTERM
   --stats         tell at the end what was read
 `;
@@ -49,6 +51,12 @@ function parse(words) {
       case "--gid": options.gid = number(word, value()); break;
       case "--memory": options.memory = number(word, value()); break;
       case "--timeout": options.timeout = number(word, value()) * 1000; break;
+      case "--jit": {
+        const times = value();
+        options.jit = times === "off" ? times : number(word, times);
+        break;
+      }
+      case "--profile": options.profile = true; break;
       case "--stats": options.stats = true; break;
       default: usage(`unknown option ${words[at]}`);
     }
@@ -69,6 +77,7 @@ async function main() {
     linux = await Linux.create({
       mounts: [{ type: "ext2", path: "/", dev: new CloudDevice(imageUrl(options.image)) }],
       memory: options.memory * 1024 * 1024,
+      jit: options.jit,
       worker: inProcess(),
       columns: stdout.columns ?? 80,
       rows: stdout.rows ?? 24,
@@ -108,6 +117,9 @@ async function main() {
   if (options.stats && linux.stats) {
     const { chunks, bytesFetched } = linux.stats;
     stderr.write(`skiff: read ${chunks} chunks, ${bytesFetched} bytes\n`);
+  }
+  if (options.profile) {
+    for (const [name, value] of Object.entries(await linux.profile())) stderr.write(`skiff: ${name}: ${value}\n`);
   }
   await linux.delete();
   // Output to a pipe may still be on its way.

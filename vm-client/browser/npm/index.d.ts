@@ -56,6 +56,8 @@ export interface LinuxOptions {
   mounts: MountPointConfiguration[];
   /** Guest memory in bytes, 512 MiB unless told. */
   memory?: number;
+  /** How often code is interpreted before it is compiled: 0 compiles everything at once, "off" nothing. */
+  jit?: number | "off";
   /** Milliseconds until opening the image counts as failed, 30,000 unless told. */
   timeout?: number;
   /** Size of the first virtual terminal at the start. */
@@ -157,5 +159,7 @@ export class Linux {
   unregisterCallback<E extends keyof Events>(event: E, callback: (value: Events[E]) => void): void;
   /** Waits until everything written so far is safely stored. */
   sync(): Promise<void>;
+  /** What the engine counted so far, by name; for finding out where time goes. */
+  profile(): Promise<Record<string, number>>;
   delete(): Promise<void>;
 }

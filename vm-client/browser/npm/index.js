@@ -84,6 +84,7 @@ export class Linux {
     timeout = DEFAULT_TIMEOUT_MS,
     worker,
     wasm,
+    jit,
     columns = 80,
     rows = 24,
     onNotice,
@@ -94,7 +95,10 @@ export class Linux {
     const linux = new Linux(port);
     if (onNotice) linux.registerCallback("notice", onNotice);
     if (onStats) linux.registerCallback("stats", onStats);
-    const options = { ...disk, memory, columns, rows };
+    if (jit !== undefined && jit !== "off" && !(Number.isInteger(jit) && jit >= 0)) {
+      throw new SkiffError({ code: "bad-argument", message: `jit is "off" or how often code is interpreted before it is compiled, not ${jit}` });
+    }
+    const options = { ...disk, memory, columns, rows, jit };
     const late = { code: "unreachable", message: `the image did not open within ${Math.round(timeout / 1000)} s` };
     let timer;
     try {
@@ -201,6 +205,11 @@ export class Linux {
   /** Waits until everything written so far is safely stored. */
   async sync() {
     await this.#call({ type: "sync" });
+  }
+
+  /** What the engine counted so far, by name. */
+  async profile() {
+    return this.#call({ type: "profile" });
   }
 
   /** Stores what is written and ends the machine. */

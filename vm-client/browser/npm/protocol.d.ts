@@ -13,6 +13,7 @@ export type Request =
   | { type: "hidden"; hidden: boolean }
   | { type: "online" }
   | { type: "sync"; id: number }
+  | { type: "profile"; id: number }
   | { type: "close"; id: number };
 
 export type Report =
@@ -40,6 +41,8 @@ export interface OpenOptions {
   whenBusy: "copy" | "fail";
   /** Bytes of guest memory. */
   memory: number;
+  /** How often code is interpreted before it is compiled. */
+  jit?: number | "off";
   columns: number;
   rows: number;
   hostname?: string;

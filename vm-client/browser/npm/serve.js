@@ -63,7 +63,7 @@ class Machine {
     } catch (error) {
       throw fail("unreachable", `the machine could not be loaded: ${error.message}`);
     }
-    this.#vm = new Vm(this.#host(), options.memory);
+    this.#vm = new Vm(this.#host(), options.memory, options.jit === "off" ? -1 : options.jit);
     this.#vm.resize(1, options.columns, options.rows);
     this.#stats = setInterval(() => this.#report(), STATS_MS);
     this.kick();
@@ -117,6 +117,10 @@ class Machine {
   on_online() {
     this.#vm.online();
     this.kick();
+  }
+
+  on_profile() {
+    return this.#vm?.profile() ?? {};
   }
 
   on_sync() {

@@ -6,6 +6,7 @@
 //!
 //! - [`Vm`]: the exported class, one machine.
 //! - [`clock`], [`console`](mod@console): the kernel's host traits.
+//! - `code`: where generated code is installed and called.
 //! - [`disk`]: the root disk, from the network to the changes.
 //! - [`stream`]: output of programs without a terminal.
 //! - [`network`]: `fetch` and `WebSocket` for the remote disk's client.
@@ -15,6 +16,8 @@
 //! Left out: anything that decides what Linux does. That is `vm-kernel`.
 
 pub mod clock;
+#[cfg(target_arch = "wasm32")]
+pub mod code;
 pub mod console;
 pub mod disk;
 pub mod host;

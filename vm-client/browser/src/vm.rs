@@ -45,9 +45,10 @@ struct Inner {
 
 #[wasm_bindgen]
 impl Vm {
-    /// Makes a machine without disks that has at most `memory` bytes.
+    /// Makes a machine without disks that has at most `memory` bytes. `jit` is how often a block is interpreted before it is
+    /// compiled: 0 for never interpreting what can be compiled, less for never compiling, nothing for a good choice.
     #[wasm_bindgen(constructor)]
-    pub fn new(host: Host, memory: f64) -> Result<Vm, JsError> {
+    pub fn new(host: Host, memory: f64, jit: Option<f64>) -> Result<Vm, JsError> {
         later::set_event_loop(&host);
         let clock = Rc::new(BrowserClock::new(&host));
         let console = Rc::new(BrowserConsole::new(&host));
@@ -58,7 +59,8 @@ impl Vm {
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
         let options = MachineOptions { memory: memory as u64, ..MachineOptions::default() };
-        let machine = Machine::new(outside, &options).map_err(|text| JsError::new(&text))?;
+        let engine = engine(&host, jit);
+        let machine = Machine::with_engine(outside, &options, engine).map_err(|text| JsError::new(&text))?;
         machine.on_wake(later::kick);
         let inner = Inner {
             meter: Rc::new(Meter::new(&host)),
@@ -227,6 +229,16 @@ impl Vm {
         }
     }
 
+    /// What the engine counted so far, by name.
+    pub fn profile(&self) -> js_sys::Object {
+        let figures = js_sys::Object::new();
+        for (name, value) in self.inner.machine.engine_figures() {
+            // Setting a property of a new plain object cannot fail.
+            let _ = js_sys::Reflect::set(&figures, &name.into(), &value.into());
+        }
+        figures
+    }
+
     /// What it is doing.
     pub fn stats(&self) -> Stats {
         let inner = &self.inner;
@@ -265,6 +277,35 @@ impl Vm {
             }
         });
     }
+}
+
+/// The engine that `jit` asks for, see [`Vm::new`].
+#[cfg(target_arch = "wasm32")]
+fn engine(host: &Host, jit: Option<f64>) -> Box<dyn vm_machine::Engine> {
+    use vm_machine::jit::{Jit, Options};
+    if jit.is_some_and(|times| times < 0.0) {
+        return Box::new(vm_machine::Interpreter::new());
+    }
+    let mut options = Options::default();
+    if let Some(times) = jit {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+        let times = times as u32;
+        options.threshold = times;
+    }
+    let code = crate::code::BrowserCode::new(host.clone()).map_err(|error| format!("{error:?}"));
+    let jit = code.and_then(|code| Jit::new(code, options).map_err(|error| error.to_string()));
+    match jit {
+        Ok(jit) => Box::new(jit),
+        Err(error) => {
+            host.notice("no-jit", &format!("programs run slowly: {error}"));
+            Box::new(vm_machine::Interpreter::new())
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn engine(_host: &Host, _jit: Option<f64>) -> Box<dyn vm_machine::Engine> {
+    Box::new(vm_machine::Interpreter::new())
 }
 
 /// Why a call failed; the codes are those of `protocol.d.ts`.

@@ -80,6 +80,7 @@ macro_rules! assists {
     ($($id:ident $run:path, $operands:literal, $effects:expr;)*) => {
         /// The number of an assist.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[expect(missing_docs, reason = "the table names the functions, whose documentation says it")]
         #[repr(u16)]
         pub enum AssistId { $($id),* }
 

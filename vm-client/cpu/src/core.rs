@@ -29,8 +29,10 @@ impl From<Exception> for Trap {
     }
 }
 
-/// State while guest code runs. Slots index `regs` (see [`Slot`]), vector slots index `vec`.
+/// State while guest code runs. Slots index `regs` (see [`Slot`]), vector slots index `vec`. Generated code reads and
+/// writes it in place.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Core {
     /// Integer slots. As many as a byte can number, so that no access is checked.
     pub regs: [u64; 256],
@@ -56,6 +58,12 @@ pub struct Core {
     pub string_fuel: i64,
     /// All ones up to the width of an address.
     pub address_mask: u64,
+}
+
+impl Default for Core {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Core {

@@ -88,6 +88,11 @@ pub trait Engine {
     /// or the frame got a new use. Cheap when no code was ever cached from the frame.
     fn forget(&mut self, frame: FrameId, bytes: Range<u16>);
 
+    /// What the engine counts, with names, for whoever wants to know where time goes.
+    fn figures(&self) -> Vec<(String, f64)> {
+        Vec::new()
+    }
+
     /// Instructions met that the engine does not know: name, and how often code with one was prepared.
     fn unknown_instructions(&self) -> Vec<(String, u64)> {
         Vec::new()

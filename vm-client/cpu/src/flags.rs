@@ -17,6 +17,7 @@
 
 /// Bits of the flags register.
 pub mod bit {
+    #![expect(missing_docs, reason = "the names are the architecture's own")]
     pub const CF: u32 = 1;
     pub const PF: u32 = 1 << 2;
     pub const AF: u32 = 1 << 4;
@@ -34,6 +35,7 @@ pub mod bit {
 
 /// The flags register while the engine runs.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub struct Flags {
     /// See the module.
     pub result: u64,

@@ -9,6 +9,7 @@ mod fuse;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use vm_mem::{Access, FrameId, Mmu, PAGE_SIZE, PageFault, VirtAddr};
@@ -27,6 +28,37 @@ pub struct Interpreter {
     unknown: Unknown,
     /// Frames that lost their last block while no MMU was at hand.
     emptied: Vec<FrameId>,
+    /// What a code generator beside it has to know.
+    beside: Option<Beside>,
+}
+
+/// What the interpreter keeps for a code generator that runs beside it.
+#[derive(Default)]
+struct Beside {
+    /// Frames the generator has code from, which therefore stay marked.
+    kept: HashSet<FrameId>,
+    /// Code that changed, for the generator to take.
+    changed: Vec<(FrameId, Range<u16>)>,
+}
+
+/// Why [`Interpreter::resume`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// The engine is to be left.
+    Left(Exit),
+    /// `Core::rip` is at a block that was reached often enough to be compiled.
+    Hot,
+}
+
+/// What [`Interpreter::one`] made of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It is done.
+    Well,
+    /// It failed.
+    Trap(Trap),
+    /// It is done and changed bytes of a frame that holds code.
+    CodeWritten,
 }
 
 impl Default for Interpreter {
@@ -37,17 +69,21 @@ impl Default for Interpreter {
 
 impl Engine for Interpreter {
     fn run(&mut self, cpu: &mut Cpu, mmu: &mut Mmu, fuel: u32) -> Exit {
-        self.core.enter(cpu);
-        self.core.fuel = i64::from(fuel);
-        self.core.string_fuel = 0;
-        let exit = self.drive(mmu);
-        self.core.leave(cpu);
-        let finished = i64::from(fuel) - self.core.fuel - self.core.string_fuel;
-        cpu.retired += u64::try_from(finished).unwrap_or(0);
+        self.enter(cpu, fuel);
+        let exit = loop {
+            // Without a code generator nothing gets hot.
+            if let Pause::Left(exit) = self.resume(mmu) {
+                break exit;
+            }
+        };
+        self.leave(cpu, fuel);
         exit
     }
 
     fn forget(&mut self, frame: FrameId, bytes: Range<u16>) {
+        if let Some(beside) = &mut self.beside {
+            beside.changed.push((frame, bytes.clone()));
+        }
         if self.cache.forget(frame, bytes) && self.cache.is_emptied(frame) {
             self.emptied.push(frame);
         }
@@ -91,7 +127,13 @@ enum Resume {
 impl Interpreter {
     /// An interpreter with an empty cache.
     pub fn new() -> Interpreter {
-        Interpreter { core: Box::new(Core::new()), cache: Cache::new(), unknown: Unknown::new(), emptied: Vec::new() }
+        Interpreter {
+            core: Box::new(Core::new()),
+            cache: Cache::new(),
+            unknown: Unknown::new(),
+            emptied: Vec::new(),
+            beside: None,
+        }
     }
 
     /// How many blocks and operations are cached.
@@ -99,16 +141,122 @@ impl Interpreter {
         (self.cache.blocks.len(), self.cache.ops.len())
     }
 
-    fn drive(&mut self, mmu: &mut Mmu) -> Exit {
+    /// Prepares for a code generator: new blocks get hot after so many times.
+    pub fn set_threshold(&mut self, times: u32) {
+        self.beside.get_or_insert_default();
+        self.cache.heat = times.min(cache::COLD - 1);
+    }
+
+    /// Takes over a guest thread.
+    pub fn enter(&mut self, cpu: &Cpu, fuel: u32) {
+        self.core.enter(cpu);
+        self.core.fuel = i64::from(fuel);
+        self.core.string_fuel = 0;
+    }
+
+    /// Gives the thread back, of which `fuel` was the fuel it came with.
+    pub fn leave(&mut self, cpu: &mut Cpu, fuel: u32) {
+        self.core.leave(cpu);
+        let finished = i64::from(fuel) - self.core.fuel - self.core.string_fuel;
+        cpu.retired += u64::try_from(finished).unwrap_or(0);
+    }
+
+    /// The working state.
+    pub fn core(&mut self) -> &mut Core {
+        &mut self.core
+    }
+
+    /// Instructions met that are not known.
+    pub fn unknown(&mut self) -> &mut Unknown {
+        &mut self.unknown
+    }
+
+    /// Takes what code changed or lost its frame since this was asked last.
+    pub fn take_changed(&mut self, mmu: &mut Mmu) -> Vec<(FrameId, Range<u16>)> {
+        self.take_code_writes(mmu);
+        self.beside.as_mut().map(|beside| std::mem::take(&mut beside.changed)).unwrap_or_default()
+    }
+
+    /// Whether [`Interpreter::take_changed`] has something to tell.
+    pub fn has_changed(&self, mmu: &Mmu) -> bool {
+        mmu.has_code_writes() || self.beside.as_ref().is_some_and(|beside| !beside.changed.is_empty())
+    }
+
+    /// Notes that the code generator has code from a frame, or no longer.
+    pub fn keep(&mut self, mmu: &mut Mmu, frame: FrameId, kept: bool) {
+        let Some(beside) = &mut self.beside else { return };
+        if kept {
+            beside.kept.insert(frame);
+        } else if beside.kept.remove(&frame) && !self.cache.has_code(frame) {
+            mmu.clear_code(frame);
+        }
+    }
+
+    /// The number of what blocks take for granted at present.
+    pub fn flavour(&self) -> u16 {
+        Flavour::of(&self.core).number()
+    }
+
+    /// Whether the block at this address of this frame is cached and was reached often enough.
+    pub fn is_hot(&self, frame: FrameId, start: u64) -> bool {
+        let id = self.cache.find(Key { frame, start, flavour: self.flavour() });
+        id.is_some_and(|id| self.cache.blocks[id as usize].is_used_up())
+    }
+
+    /// Whether a block at this address of this frame is cached, for any of the current assumptions.
+    pub fn knows(&self, frame: FrameId, start: u64) -> bool {
+        let flavour = Flavour::of(&self.core).number();
+        self.cache.find(Key { frame, start, flavour }).is_some()
+    }
+
+    /// Whether blocks were made from any of these bytes.
+    pub fn overlaps(&self, frame: FrameId, bytes: &Range<u16>) -> bool {
+        self.cache.overlaps(frame, bytes)
+    }
+
+    /// Sets how often the block at this address of this frame may be reached before it is hot (again); nothing for never.
+    pub fn set_heat(&mut self, frame: FrameId, start: u64, times: Option<u32>) {
+        let flavour = Flavour::of(&self.core).number();
+        if let Some(id) = self.cache.find(Key { frame, start, flavour }) {
+            self.cache.blocks[id as usize].set_heat(times.unwrap_or(cache::COLD));
+        }
+    }
+
+    /// Runs one operation that is no exit on the working state.
+    pub fn one(&mut self, mmu: &mut Mmu, op: Op) -> Done {
+        let ops = [op, Op::new(Code::Exit)];
+        if self.cache.blocks.is_empty() {
+            // The loop wants some block to be in; operations that are no exit do not look at it.
+            let key = Key { frame: FrameId(u32::MAX), start: 0, flavour: 0 };
+            self.cache.insert(key, None, &decode::refused(0, self.core.mode));
+        }
+        match exec::run(&mut self.core, mmu, &self.cache, &ops, (0, 0), Stamps::UNLINKED) {
+            Stop::Trap { trap, .. } => Done::Trap(trap),
+            Stop::CodeWritten { .. } => Done::CodeWritten,
+            Stop::Next { .. } | Stop::Exit { .. } => Done::Well,
+        }
+    }
+
+    /// Runs from `Core::rip` on, one block at least.
+    pub fn resume(&mut self, mmu: &mut Mmu) -> Pause {
+        match self.drive(mmu) {
+            Some(exit) => Pause::Left(exit),
+            None => Pause::Hot,
+        }
+    }
+
+    /// Nothing means that a hot block is reached.
+    fn drive(&mut self, mmu: &mut Mmu) -> Option<Exit> {
         for frame in std::mem::take(&mut self.emptied) {
-            if !self.cache.has_code(frame) {
+            if !self.cache.has_code(frame) && !self.is_kept(frame) {
                 mmu.clear_code(frame);
             }
         }
         let mut link = None;
+        let mut first_block = true;
         loop {
             if self.core.fuel <= 0 {
-                return Exit::OutOfFuel;
+                return Some(Exit::OutOfFuel);
             }
             if mmu.has_code_writes() {
                 self.take_code_writes(mmu);
@@ -117,8 +265,12 @@ impl Interpreter {
             let stamps = self.stamps(mmu, flavour);
             let id = match self.find(mmu, flavour, stamps) {
                 Ok(id) => id,
-                Err(fault) => return Exit::Fault(fault),
+                Err(fault) => return Some(Exit::Fault(fault)),
             };
+            if self.cache.blocks[id as usize].is_hot() && !first_block && !flavour.stepping {
+                return None;
+            }
+            first_block = false;
             // Making the block may have emptied the cache, so the stamp of the link is compared again.
             let stamps = self.stamps(mmu, flavour);
             if let Some((from, side, then)) = link.take()
@@ -130,10 +282,10 @@ impl Interpreter {
             let first = self.cache.blocks[id as usize].first as usize;
             match self.run_from(mmu, Resume::Block(id, first), stamps) {
                 Ok(from) => link = from.map(|(id, side)| (id, side, stamps)),
-                Err(exit) => return exit,
+                Err(exit) => return Some(exit),
             }
             if flavour.stepping {
-                return Exit::Exception(Exception::Debug(DebugCause::SingleStep));
+                return Some(Exit::Exception(Exception::Debug(DebugCause::SingleStep)));
             }
         }
     }
@@ -233,18 +385,7 @@ impl Interpreter {
         let reason = ExitReason::ALL.get(usize::from(op.c)).copied().unwrap_or(ExitReason::InvalidOpcode);
         self.core.fuel -= i64::from(self.cache.blocks[block as usize].insns) - i64::from(reason.is_fault());
         self.core.rip = op.imm as u64;
-        Err(match reason {
-            ExitReason::Int80 => Exit::Syscall(Gate::Int80),
-            ExitReason::Sysenter => Exit::Syscall(Gate::Sysenter),
-            ExitReason::Syscall => Exit::Syscall(Gate::Syscall),
-            ExitReason::ReadTsc => Exit::ReadTsc { aux: false },
-            ExitReason::ReadTscp => Exit::ReadTsc { aux: true },
-            ExitReason::InvalidOpcode => Exit::Exception(Exception::InvalidOpcode),
-            ExitReason::Protection => Exit::Exception(Exception::Protection),
-            ExitReason::Breakpoint => Exit::Exception(Exception::Breakpoint),
-            ExitReason::Int1 => Exit::Exception(Exception::Debug(DebugCause::Int1)),
-            ExitReason::Resync => return Ok(()),
-        })
+        exit_for(op.c).map_or(Ok(()), Err)
     }
 
     /// Drops what was made from bytes that changed; tells whether anything was.
@@ -252,13 +393,20 @@ impl Interpreter {
         let mut dropped = false;
         if mmu.has_code_writes() {
             for (frame, bytes) in mmu.take_code_writes() {
+                if let Some(beside) = &mut self.beside {
+                    beside.changed.push((frame, bytes.clone()));
+                }
                 dropped |= self.cache.forget(frame, bytes);
-                if self.cache.is_emptied(frame) {
+                if self.cache.is_emptied(frame) && !self.is_kept(frame) {
                     mmu.clear_code(frame);
                 }
             }
         }
         dropped
+    }
+
+    fn is_kept(&self, frame: FrameId) -> bool {
+        self.beside.as_ref().is_some_and(|beside| beside.kept.contains(&frame))
     }
 
     fn stamps(&self, mmu: &Mmu, flavour: Flavour) -> Stamps {
@@ -289,7 +437,9 @@ impl Interpreter {
         }
         if self.cache.is_full() {
             for frame in self.cache.clear() {
-                mmu.clear_code(frame);
+                if !self.is_kept(frame) {
+                    mmu.clear_code(frame);
+                }
             }
             mmu.code_frame(VirtAddr(start))?;
         }
@@ -325,6 +475,22 @@ impl Interpreter {
         };
         Ok(self.cache.insert(key, Some(second), &block))
     }
+}
+
+/// What an exit operation, by the number of its reason, tells the caller of the engine, if anything.
+pub fn exit_for(reason: u8) -> Option<Exit> {
+    Some(match ExitReason::ALL.get(usize::from(reason)).copied().unwrap_or(ExitReason::InvalidOpcode) {
+        ExitReason::Int80 => Exit::Syscall(Gate::Int80),
+        ExitReason::Sysenter => Exit::Syscall(Gate::Sysenter),
+        ExitReason::Syscall => Exit::Syscall(Gate::Syscall),
+        ExitReason::ReadTsc => Exit::ReadTsc { aux: false },
+        ExitReason::ReadTscp => Exit::ReadTsc { aux: true },
+        ExitReason::InvalidOpcode => Exit::Exception(Exception::InvalidOpcode),
+        ExitReason::Protection => Exit::Exception(Exception::Protection),
+        ExitReason::Breakpoint => Exit::Exception(Exception::Breakpoint),
+        ExitReason::Int1 => Exit::Exception(Exception::Debug(DebugCause::Int1)),
+        ExitReason::Resync => return None,
+    })
 }
 
 fn next_page(address: u64) -> VirtAddr {

@@ -18,5 +18,5 @@ pub use block::{Block, Insn};
 pub use builder::Segments;
 pub(crate) use builder::{Addr, Builder, Val, sized};
 pub use op::{Code, Cond, ExitReason, FlagUse, Form, Info, Op, Size, Slot, VSlot};
-pub use optimise::optimise;
-pub use verify::{VerifyError, verify};
+pub use optimise::{each_read, flag_use, may_trap, optimise};
+pub use verify::{VerifyError, verify, written_slot, written_vector};

@@ -3,18 +3,19 @@
 //! The crate knows guest memory only through [`vm_mem::Mmu`] and knows nothing of Linux. Its callers run guest code with
 //! [`Engine::run`] and get back the reason it stopped, with exact state in [`Cpu`].
 
-mod assist;
+pub mod assist;
 mod core;
 mod cpuid;
-mod decode;
+pub mod decode;
 mod engine;
-mod flags;
+pub mod flags;
 mod fxsave;
-mod interp;
+pub mod interp;
 pub mod ir;
 mod lower;
 mod state;
 
+pub use crate::core::{Core, Trap};
 pub use cpuid::{FEATURES_ECX, FEATURES_EDX, query as query_cpuid};
 pub use engine::{DebugCause, Engine, Exception, Exit, Gate};
 pub use fxsave::ReservedMxcsr;

@@ -17,3 +17,5 @@ pub use machine::{Machine, MachineOptions, Status};
 pub use mounts::MountError;
 pub use program::{Program, Running, Stdio};
 pub use stream::StreamSink;
+pub use vm_cpu::{Engine, Interpreter};
+pub use vm_jit as jit;

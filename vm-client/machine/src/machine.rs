@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use vm_block::BlockDevice;
-use vm_cpu::Interpreter;
+use vm_cpu::{Engine, Interpreter};
 use vm_kernel::host::Host;
 use vm_kernel::kernel::Diagnostics;
 use vm_kernel::{Kernel, Result, strace};
@@ -53,10 +53,19 @@ pub struct Machine {
 impl Machine {
     /// Makes a machine without disks. Fails with a message when the host does not have the memory.
     pub fn new(host: Host, options: &MachineOptions) -> std::result::Result<Rc<Self>, String> {
+        Self::with_engine(host, options, Box::new(Interpreter::new()))
+    }
+
+    /// The same with an engine of the caller's choice.
+    pub fn with_engine(
+        host: Host,
+        options: &MachineOptions,
+        engine: Box<dyn Engine>,
+    ) -> std::result::Result<Rc<Self>, String> {
         let frames = u32::try_from(options.memory / PAGE_SIZE as u64).map_err(|_| "memory is limited to 16 TiB")?;
         let mmu = Mmu::new(frames)
             .map_err(|error| format!("the host cannot provide {} MiB of memory: {error}", options.memory >> 20))?;
-        let kernel = Kernel::new(host, mmu, Box::new(Interpreter::new()));
+        let kernel = Kernel::new(host, mmu, engine);
         kernel.uts.borrow_mut().nodename = options.hostname.clone().into_bytes();
         Ok(Rc::new(Self { kernel }))
     }
@@ -127,6 +136,12 @@ impl Machine {
             memory_total: bytes(total),
             retired: self.kernel.clock.retired(),
         }
+    }
+
+    /// What the engine counts, with names.
+    pub fn engine_figures(&self) -> Vec<(String, f64)> {
+        // While the engine runs there is nobody to ask.
+        self.kernel.engine.try_borrow().map(|engine| engine.figures()).unwrap_or_default()
     }
 
     /// What to show when something does not work.

@@ -185,7 +185,7 @@ fn fast_bit(access: Access) -> u32 {
 
 /// Splits an access at page borders: the address of each piece and its place in the buffer. Addresses do not wrap; a
 /// page past the end of the address space is never mapped.
-fn pieces(addr: VirtAddr, len: usize) -> impl Iterator<Item = (VirtAddr, std::ops::Range<usize>)> {
+pub(crate) fn pieces(addr: VirtAddr, len: usize) -> impl Iterator<Item = (VirtAddr, std::ops::Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
         if done >= len {

@@ -30,6 +30,11 @@ impl Mmu {
         !self.code_writes.is_empty()
     }
 
+    /// What [`Mmu::take_code_writes`] would return.
+    pub fn code_writes(&self) -> &[(FrameId, Range<u16>)] {
+        &self.code_writes
+    }
+
     /// The parts of code frames that were written. A frame that was freed counts as written in whole.
     pub fn take_code_writes(&mut self) -> Vec<(FrameId, Range<u16>)> {
         std::mem::take(&mut self.code_writes)

@@ -7,11 +7,12 @@
 //!
 //! From the inside out: [`reserve`](ReserveError) gets raw memory from the host, `frame` hands it out as frames, `table`
 //! is the sparse page table of a space, `flat` and `tlb` are the caches in front of it, `rmap` leads from a frame to the
-//! pages it is mapped at, `mmu` ties them together, `access` and `code` are the engine's view.
+//! pages it is mapped at, `mmu` ties them together, `access` and `code` are the engine's view, `direct` that of generated code.
 
 mod access;
 mod addr;
 mod code;
+mod direct;
 mod flat;
 mod frame;
 mod mmu;
@@ -21,6 +22,7 @@ mod table;
 mod tlb;
 
 pub use addr::{Access, FaultCause, FrameId, MmId, PAGE_SIZE, PageFault, Prot, Scalar, VirtAddr, Vpn};
+pub use direct::{WORD_FRAME, WORD_READ, WORD_WRITE};
 pub use frame::OutOfFrames;
 pub use mmu::{Mapping, Mmu, Sharing};
 pub use reserve::ReserveError;

@@ -6,6 +6,7 @@
 //! ignored once it has changed: it contains the MMU's code epoch and the number of times blocks were dropped. A link within
 //! a page needs no epoch: while a block runs, the page it is in is mapped as it was when the block was looked up.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
@@ -105,6 +106,34 @@ pub(super) struct Cached {
     /// Where its instructions are in the shared vector.
     insn_first: u32,
     ops: u32,
+    /// How often it may still be reached before it counts as hot; see [`Cached::is_hot`].
+    heat: Cell<u32>,
+}
+
+/// The heat of blocks that never get hot.
+pub(super) const COLD: u32 = u32::MAX;
+
+impl Cached {
+    /// Counts that the block is reached; true once it was often enough.
+    #[inline(always)]
+    pub(super) fn is_hot(&self) -> bool {
+        match self.heat.get() {
+            0 => return true,
+            COLD => {}
+            n => self.heat.set(n - 1),
+        }
+        false
+    }
+
+    /// Whether it was reached often enough.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.heat.get() == 0
+    }
+
+    /// Sets how often it may be reached.
+    pub(super) fn set_heat(&self, heat: u32) {
+        self.heat.set(heat);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +152,8 @@ pub(super) struct Cache {
     by_frame: KeyMap<FrameId, Vec<BlockId>>,
     /// Blocks or everything were dropped so many times.
     drops: u64,
+    /// The heat of new blocks.
+    pub heat: u32,
 }
 
 impl Cache {
@@ -136,6 +167,7 @@ impl Cache {
             by_key: KeyMap::default(),
             by_frame: KeyMap::default(),
             drops: 0,
+            heat: COLD,
         }
     }
 
@@ -184,6 +216,7 @@ impl Cache {
             len: block.len,
             insn_first: self.insns.len() as u32,
             ops: block.ops.len() as u32,
+            heat: Cell::new(self.heat),
         });
         self.ops.extend_from_slice(&block.ops);
         self.insns.extend_from_slice(&block.insns);
@@ -243,6 +276,11 @@ impl Cache {
         let overlap = |from: u16, to: u16| from < bytes.end && bytes.start < to;
         (block.key.frame == frame && overlap(start, end.min(4096)))
             || (block.second == Some(frame) && end > 4096 && overlap(0, end - 4096))
+    }
+
+    /// Whether blocks were made from any of these bytes.
+    pub(super) fn overlaps(&self, frame: FrameId, bytes: &Range<u16>) -> bool {
+        self.by_frame.get(&frame).is_some_and(|ids| ids.iter().any(|&id| self.touches(id, frame, bytes)))
     }
 
     /// Whether no block is left of a frame that once had some; if so the frame is known no more.

@@ -96,10 +96,13 @@ pub(super) fn run(
             core.fuel -= i64::from(block.insns);
             let link = block.links[$side];
             if (link.stamp == stamps.far || link.stamp == stamps.near) && core.fuel > 0 {
-                id = link.block;
-                block = &cache.blocks[id as usize];
-                at = block.first as usize;
-                continue;
+                let next = &cache.blocks[link.block as usize];
+                if !next.is_hot() {
+                    id = link.block;
+                    block = next;
+                    at = block.first as usize;
+                    continue;
+                }
             }
             core.rip = $target;
             return Stop::Next { from: Some((id, $side)) };
@@ -115,7 +118,7 @@ pub(super) fn run(
             core.fuel -= i64::from(block.insns);
             core.rip = target;
             match cache.quick(target, stamps.far) {
-                Some(next) if core.fuel > 0 => {
+                Some(next) if core.fuel > 0 && !cache.blocks[next as usize].is_hot() => {
                     id = next;
                     block = &cache.blocks[id as usize];
                     at = block.first as usize;

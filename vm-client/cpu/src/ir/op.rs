@@ -364,7 +364,7 @@ codes! {
 }
 
 /// One operation. What the fields mean is the code's [`Form`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[expect(missing_docs, reason = "the forms say what each field means")]
 #[repr(C)]
 pub struct Op {

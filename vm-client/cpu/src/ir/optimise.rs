@@ -54,7 +54,7 @@ pub fn optimise(block: &mut Block) {
 }
 
 /// What an operation does to flags, more exactly than the table of codes can say.
-pub(super) fn flag_use(op: &Op) -> FlagUse {
+pub fn flag_use(op: &Op) -> FlagUse {
     match op.code {
         Code::Assist => {
             let effects = assist::row(op.assist_number()).effects;
@@ -83,7 +83,7 @@ pub(super) fn flag_use(op: &Op) -> FlagUse {
 }
 
 /// Whether an operation can leave the block before it has done anything.
-pub(super) fn may_trap(op: &Op) -> bool {
+pub fn may_trap(op: &Op) -> bool {
     match op.code.info().form {
         Form::Load
         | Form::LoadIndexed
@@ -152,7 +152,7 @@ fn pure_temp(op: &Op) -> Option<Slot> {
 }
 
 /// Calls `f` with each slot an operation reads (vector slots are not told).
-pub(super) fn each_read(op: &Op, mut f: impl FnMut(u8)) {
+pub fn each_read(op: &Op, mut f: impl FnMut(u8)) {
     match op.code.info().form {
         Form::Move => f(op.b),
         Form::Binary | Form::Compare => {

@@ -116,7 +116,7 @@ impl InsnState {
 }
 
 /// The integer slot that an operation writes.
-fn written_slot(op: &Op) -> Option<Slot> {
+pub fn written_slot(op: &Op) -> Option<Slot> {
     match op.code.info().form {
         Form::Move
         | Form::Binary
@@ -136,7 +136,7 @@ fn written_slot(op: &Op) -> Option<Slot> {
 }
 
 /// The vector slot that an operation writes.
-fn written_vector(op: &Op) -> Option<VSlot> {
+pub fn written_vector(op: &Op) -> Option<VSlot> {
     match op.code.info().form {
         Form::VMove | Form::VLoad | Form::VPut => Some(VSlot(op.dst)),
         Form::Assist => assist::row(op.assist_number()).operands.starts_with('v').then_some(VSlot(op.dst)),

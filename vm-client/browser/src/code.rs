@@ -1,0 +1,116 @@
+//! Generated code: installs modules into this program's own memory and function table, and calls them.
+//!
+//! The one file of the crate with `unsafe`. It keeps three promises: an index of the table is called as the type its
+//! function has, requests reach the runtime of the call that is under way, and no generated function is called after it
+//! was discarded.
+
+#![expect(unsafe_code, reason = "generated code is called through the function table")]
+
+use std::cell::Cell;
+
+use js_sys::{Object, Reflect, Uint8Array, WebAssembly};
+use vm_machine::jit::{CodeHost, InstallError, ModuleId, Runtime, module};
+use wasm_bindgen::{JsCast, JsValue};
+
+use crate::host::Host;
+
+/// The type of all generated functions.
+type Generated = extern "C" fn(u32) -> u32;
+
+/// The runtime of the call under way. Generated code runs only inside [`BrowserCode::enter`], which sets it.
+type Running = *mut (dyn Runtime + 'static);
+
+thread_local! {
+    static RUNNING: Cell<Option<Running>> = const { Cell::new(None) };
+}
+
+/// What generated code calls.
+#[unsafe(no_mangle)]
+pub extern "C" fn skiff_request(what: u32, a: u32, b: u32) -> u32 {
+    let Some(runtime) = RUNNING.get() else { return 1 };
+    // SAFETY: `enter` set the pointer from a live mutable reference that it does not use until generated code has
+    // returned, and requests do not nest: a runtime does not enter generated code.
+    unsafe { (*runtime).request(what, a, b) }
+}
+
+/// Installs and calls generated code.
+pub struct BrowserCode {
+    table: WebAssembly::Table,
+    imports: Object,
+    instances: Vec<Option<WebAssembly::Instance>>,
+    free: Vec<u32>,
+    tail_calls: bool,
+    clock: Host,
+}
+
+impl BrowserCode {
+    /// The host of this program's own instance; `clock` tells milliseconds.
+    pub fn new(clock: Host) -> Result<Self, JsValue> {
+        let table: WebAssembly::Table = wasm_bindgen::function_table().unchecked_into();
+        let env = Object::new();
+        Reflect::set(&env, &"memory".into(), &wasm_bindgen::memory())?;
+        Reflect::set(&env, &"table".into(), &table)?;
+        let request = Reflect::get(&wasm_bindgen::exports(), &"skiff_request".into())?;
+        Reflect::set(&env, &"request".into(), &request)?;
+        let imports = Object::new();
+        Reflect::set(&imports, &"env".into(), &env)?;
+        let probe = Uint8Array::from(&module::tail_call_probe()[..]);
+        let tail_calls = WebAssembly::Module::new(&probe.into()).is_ok();
+        Ok(Self { table, imports, instances: Vec::new(), free: Vec::new(), tail_calls, clock })
+    }
+}
+
+fn refused(error: &JsValue) -> InstallError {
+    let text = error.dyn_ref::<js_sys::Error>().map(|e| String::from(e.message()));
+    InstallError(text.or_else(|| error.as_string()).unwrap_or_else(|| "no reason given".to_owned()))
+}
+
+impl CodeHost for BrowserCode {
+    fn reserve(&mut self, slots: u32) -> Result<u32, InstallError> {
+        self.table.grow(slots).map_err(|error| refused(&error))
+    }
+
+    fn install(&mut self, module: &[u8]) -> Result<ModuleId, InstallError> {
+        let bytes = Uint8Array::from(module);
+        let module = WebAssembly::Module::new(&bytes.into()).map_err(|error| refused(&error))?;
+        let instance = WebAssembly::Instance::new(&module, &self.imports).map_err(|error| refused(&error))?;
+        let index = self.free.pop().unwrap_or(self.instances.len() as u32);
+        match self.instances.get_mut(index as usize) {
+            Some(place) => *place = Some(instance),
+            None => self.instances.push(Some(instance)),
+        }
+        Ok(ModuleId(index))
+    }
+
+    fn enter(&mut self, slot: u32, argument: u32, runtime: &mut dyn Runtime) -> u32 {
+        // SAFETY: the lifetime is only forgotten while this call lasts; it is reset below.
+        let running: Running = unsafe { std::mem::transmute(std::ptr::from_mut(runtime)) };
+        let before = RUNNING.replace(Some(running));
+        // SAFETY: function pointers are table indices in wasm32, and `vm-jit` passes slots of functions it installed, all
+        // of this type.
+        let function: Generated = unsafe { std::mem::transmute(slot as usize) };
+        let result = function(argument);
+        RUNNING.set(before);
+        result
+    }
+
+    fn discard(&mut self, module: ModuleId, slots: &[u32]) {
+        for &slot in slots {
+            // Only lets the host free it; nothing leads there any more.
+            let _ = self.table.set_raw(slot, &JsValue::NULL);
+        }
+        if let Some(place) = self.instances.get_mut(module.0 as usize)
+            && place.take().is_some()
+        {
+            self.free.push(module.0);
+        }
+    }
+
+    fn tail_calls(&self) -> bool {
+        self.tail_calls
+    }
+
+    fn now_ms(&self) -> f64 {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,150 @@
+//! The regions there is code for: found by address, dropped when bytes they were made from change.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use vm_mem::FrameId;
+
+use crate::emit::Exit;
+use crate::host::ModuleId;
+use crate::plan::Region;
+
+/// The number of a region.
+pub type RegionId = u32;
+
+/// A region with code.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// Its entry.
+    pub start: u32,
+    /// What it takes for granted, by the interpreter's number.
+    pub flavour: u16,
+    /// The pages it was made from, each with its frame.
+    pub pages: Vec<(u32, FrameId)>,
+    /// The bytes it was made from.
+    pub spans: Vec<(FrameId, Range<u16>)>,
+    /// Its slot in the table.
+    pub slot: u32,
+    /// Its module.
+    pub module: ModuleId,
+    /// Its exits.
+    pub exits: Vec<Exit>,
+    /// Bytes of WebAssembly.
+    pub size: usize,
+    /// Blocks of guest code.
+    pub blocks: usize,
+    /// When it was entered from outside last, in a count of such entries.
+    pub used: u64,
+}
+
+/// The bytes of each frame that a region was made from.
+pub fn spans(region: &Region) -> Vec<(FrameId, Range<u16>)> {
+    let mut spans = Vec::new();
+    for node in &region.nodes {
+        let from = (node.start() & 0xfff) as u16;
+        let to = from + node.found.block.len;
+        spans.push((node.found.frame, from..to.min(4096)));
+        if let Some(second) = node.found.second
+            && to > 4096
+        {
+            spans.push((second, 0..to - 4096));
+        }
+    }
+    spans
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Regions {
+    regions: Vec<Option<Compiled>>,
+    free: Vec<RegionId>,
+    by_address: HashMap<u32, Vec<RegionId>>,
+    by_frame: HashMap<FrameId, Vec<RegionId>>,
+    /// Bytes of WebAssembly of all.
+    pub size: usize,
+}
+
+impl Regions {
+    /// The number the next region will get.
+    pub fn next_id(&self) -> RegionId {
+        self.free.last().copied().unwrap_or(self.regions.len() as RegionId)
+    }
+
+    /// Adds a region; tells the frames that had none before.
+    pub fn add(&mut self, region: Compiled) -> Vec<FrameId> {
+        let id = self.next_id();
+        self.free.pop();
+        self.size += region.size;
+        self.by_address.entry(region.start).or_default().push(id);
+        let mut new = Vec::new();
+        for &(_, frame) in &region.pages {
+            let list = self.by_frame.entry(frame).or_default();
+            if list.is_empty() {
+                new.push(frame);
+            }
+            if !list.contains(&id) {
+                list.push(id);
+            }
+        }
+        match self.regions.get_mut(id as usize) {
+            Some(place) => *place = Some(region),
+            None => self.regions.push(Some(region)),
+        }
+        new
+    }
+
+    /// Removes a region; tells the frames that have none any more.
+    pub fn remove(&mut self, id: RegionId) -> Option<(Compiled, Vec<FrameId>)> {
+        let region = self.regions.get_mut(id as usize)?.take()?;
+        self.free.push(id);
+        self.size -= region.size;
+        if let Some(list) = self.by_address.get_mut(&region.start) {
+            list.retain(|&other| other != id);
+            if list.is_empty() {
+                self.by_address.remove(&region.start);
+            }
+        }
+        let mut emptied = Vec::new();
+        for &(_, frame) in &region.pages {
+            if let Some(list) = self.by_frame.get_mut(&frame) {
+                list.retain(|&other| other != id);
+                if list.is_empty() {
+                    self.by_frame.remove(&frame);
+                    emptied.push(frame);
+                }
+            }
+        }
+        Some((region, emptied))
+    }
+
+    /// A region by number.
+    pub fn get(&self, id: RegionId) -> Option<&Compiled> {
+        self.regions.get(id as usize)?.as_ref()
+    }
+
+    /// A region by number, to be changed.
+    pub fn get_mut(&mut self, id: RegionId) -> Option<&mut Compiled> {
+        self.regions.get_mut(id as usize)?.as_mut()
+    }
+
+    /// The regions that begin at an address.
+    pub fn at(&self, address: u32) -> &[RegionId] {
+        self.by_address.get(&address).map_or(&[], Vec::as_slice)
+    }
+
+    /// The regions made from any of these bytes.
+    pub fn touching(&self, frame: FrameId, bytes: &Range<u16>) -> Vec<RegionId> {
+        let Some(list) = self.by_frame.get(&frame) else { return Vec::new() };
+        let hit = |id: &RegionId| {
+            self.get(*id).is_some_and(|region| {
+                region.spans.iter().any(|(f, span)| *f == frame && span.start < bytes.end && bytes.start < span.end)
+            })
+        };
+        list.iter().copied().filter(hit).collect()
+    }
+
+    /// All regions.
+    pub fn iter(&self) -> impl Iterator<Item = (RegionId, &Compiled)> {
+        self.regions.iter().enumerate().filter_map(|(id, region)| Some((id as RegionId, region.as_ref()?)))
+    }
+}

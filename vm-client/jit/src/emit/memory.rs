@@ -1,0 +1,265 @@
+//! Loads and stores of the guest.
+//!
+//! The fast way: the flat table's word of the page permits the access, which does not go over the end of the page. Else
+//! the runtime does it, and code goes on behind; it stops if the runtime refuses.
+
+use std::mem::offset_of;
+
+use vm_cpu::Exception;
+use vm_cpu::ir::{Form, Op, Size, Slot, VSlot};
+use vm_mem::{WORD_FRAME, WORD_READ, WORD_WRITE};
+use wasm_encoder::{BlockType, MemArg, ValType};
+
+use super::{Emitter, Why, local, state_offset};
+use crate::host::Request;
+use crate::state::State;
+
+impl Emitter<'_> {
+    /// Pushes the address that an operation accesses.
+    fn address(&mut self, op: &Op) {
+        let (simple, disp) = match op.code.info().form {
+            Form::Load | Form::Store => (true, op.imm),
+            Form::StoreImm => (false, op.store_disp()),
+            _ => (false, op.imm),
+        };
+        let mut terms = 0;
+        let zero = Slot::ZERO.0;
+        if !simple && op.d != zero {
+            self.get32(op.d);
+            terms += 1;
+        }
+        if op.a != zero {
+            self.get32(op.a);
+            terms += 1;
+        }
+        if !simple && op.b != zero {
+            self.get32(op.b);
+            if op.c & 3 != 0 {
+                self.w().i32_const(i32::from(op.c & 3)).i32_shl();
+            }
+            terms += 1;
+        }
+        for _ in 1..terms {
+            self.w().i32_add();
+        }
+        match (terms, disp as i32) {
+            (0, disp) => {
+                self.w().i32_const(disp);
+            }
+            (_, 0) => {}
+            (_, disp) => {
+                self.w().i32_const(disp).i32_add();
+            }
+        }
+    }
+
+    /// Pops an address into its local and pushes whether the access needs the slow path; the flat table's word is in its
+    /// local.
+    fn needs_slow_path(&mut self, bytes: u32, bit: u32) {
+        let word = MemArg { offset: 0, align: 2, memory_index: 0 };
+        self.w()
+            .local_tee(local::ADDRESS)
+            .i32_const(10)
+            .i32_shr_u()
+            .i32_const(0x003f_fffc)
+            .i32_and()
+            .local_get(local::FLAT)
+            .i32_add()
+            .i32_load(word)
+            .local_tee(local::WORD)
+            .i32_const(bit as i32)
+            .i32_and()
+            .i32_eqz();
+        if bytes > 1 {
+            self.w()
+                .local_get(local::ADDRESS)
+                .i32_const(0xfff)
+                .i32_and()
+                .i32_const(4096 - bytes as i32)
+                .i32_gt_u()
+                .i32_or();
+        }
+    }
+
+    /// Pushes where the data is, from the word and the address.
+    fn place_of_data(&mut self) {
+        self.w()
+            .local_get(local::WORD)
+            .i32_const(WORD_FRAME as i32)
+            .i32_and()
+            .local_get(local::ADDRESS)
+            .i32_const(!WORD_FRAME as i32)
+            .i32_and()
+            .i32_or();
+    }
+
+    fn data(&self, align: u32) -> MemArg {
+        MemArg { offset: u64::from(self.config.first_frame), align, memory_index: 0 }
+    }
+
+    /// Pops an address and pushes where its bytes can be loaded from.
+    fn loadable(&mut self, bytes: u32, why: Why) {
+        self.needs_slow_path(bytes, WORD_READ);
+        self.open_if(Some(ValType::I32));
+        self.w().i32_const(Request::Load as i32).local_get(local::ADDRESS).i32_const(bytes as i32);
+        self.request();
+        self.w().local_tee(local::WORD).i32_const(-1).i32_eq();
+        self.open_if(None);
+        self.stop(why);
+        self.close();
+        self.w().local_get(local::WORD);
+        self.w().else_();
+        self.place_of_data();
+        self.close();
+    }
+
+    /// An integer load.
+    pub(super) fn load(&mut self, op: &Op) {
+        let size = op.code.info().size;
+        self.address(op);
+        let why = Why::Refused { stores_back: self.stores_back(op) };
+        self.loadable(u32::from(size.bytes()), why);
+        let at = self.data(0);
+        match size {
+            Size::B8 => self.w().i32_load8_u(at),
+            Size::B16 => self.w().i32_load16_u(at),
+            Size::B32 => self.w().i32_load(at),
+            Size::B64 => self.w().i64_load(at),
+        };
+        if size == Size::B64 { self.set64(op.dst) } else { self.set32(op.dst) }
+    }
+
+    /// Whether a load belongs to a read-modify-write, whose faults are those of a store.
+    fn stores_back(&self, load: &Op) -> bool {
+        let place = |op: &Op| match op.code.info().form {
+            Form::Load | Form::Store => Some((op.a, op.imm, 0, 0, 0)),
+            Form::LoadIndexed | Form::StoreIndexed => Some((op.a, op.imm, op.b, op.c, op.d)),
+            _ => None,
+        };
+        let loaded = place(load);
+        self.rest
+            .iter()
+            .any(|later| matches!(later.code.info().form, Form::Store | Form::StoreIndexed) && place(later) == loaded)
+    }
+
+    /// Stores what `value` pushes, with `put`, to the address on the stack.
+    fn store_with(&mut self, bytes: u32, value: impl Fn(&mut Self), put: impl Fn(&mut Self, MemArg)) {
+        self.needs_slow_path(bytes, WORD_WRITE);
+        self.open_if(None);
+        self.w().i32_const(0);
+        value(self);
+        let bounce = self.state_at(state_offset::BOUNCE);
+        put(self, MemArg { align: 0, ..bounce });
+        self.w().i32_const(Request::Store as i32).local_get(local::ADDRESS).i32_const(bytes as i32);
+        self.request();
+        self.open_if(None);
+        self.stop(Why::Refused { stores_back: false });
+        self.close();
+        self.w().else_();
+        self.place_of_data();
+        value(self);
+        let at = self.data(0);
+        put(self, at);
+        self.close();
+    }
+
+    /// An integer store.
+    pub(super) fn store(&mut self, op: &Op) {
+        let op = *op;
+        let info = op.code.info();
+        self.address(&op);
+        let constant = info.form == Form::StoreImm;
+        let value = move |e: &mut Self| match (info.size, constant) {
+            (Size::B64, true) => {
+                e.w().i64_const(op.store_value());
+            }
+            (Size::B64, false) => e.get64(op.dst),
+            (_, true) => {
+                e.w().i32_const(op.store_value() as i32);
+            }
+            (_, false) => e.get32(op.dst),
+        };
+        self.store_with(u32::from(info.size.bytes()), value, move |e, at| {
+            match info.size {
+                Size::B8 => e.w().i32_store8(at),
+                Size::B16 => e.w().i32_store16(at),
+                Size::B32 => e.w().i32_store(at),
+                Size::B64 => e.w().i64_store(at),
+            };
+        });
+    }
+
+    /// A check that a store will go through.
+    pub(super) fn check(&mut self, op: &Op) {
+        self.w().i32_const(Request::Check as i32);
+        self.address(op);
+        self.w().i32_const(i32::from(op.dst));
+        self.request();
+        self.open_if(None);
+        self.stop(Why::Refused { stores_back: false });
+        self.close();
+    }
+
+    /// Raises #GP unless the address on the stack, which stays, is a multiple of 16.
+    fn check_aligned(&mut self) {
+        self.w().local_tee(local::ADDRESS).local_get(local::ADDRESS).i32_const(15).i32_and();
+        self.open_if(None);
+        self.stop(Why::Raise(Exception::Protection));
+        self.close();
+    }
+
+    /// A vector load, zero-extended.
+    pub(super) fn vector_load(&mut self, op: &Op, bytes: u32, aligned: bool) {
+        self.address(op);
+        if aligned {
+            self.check_aligned();
+        }
+        self.loadable(bytes, Why::Refused { stores_back: false });
+        let at = self.data(0);
+        match bytes {
+            1 => self.w().i32_load8_u(at).i32x4_splat().v128_const(0xff).v128_and(),
+            2 => self.w().i32_load16_u(at).i32x4_splat().v128_const(0xffff).v128_and(),
+            4 => self.w().v128_load32_zero(at),
+            8 => self.w().v128_load64_zero(at),
+            _ => self.w().v128_load(at),
+        };
+        self.set_vector(VSlot(op.dst));
+    }
+
+    /// A vector store of its low bytes.
+    pub(super) fn vector_store(&mut self, op: &Op, bytes: u32, aligned: bool) {
+        let vector = VSlot(op.dst);
+        self.address(op);
+        if aligned {
+            self.check_aligned();
+        }
+        self.store_with(
+            bytes,
+            move |e| e.get_vector(vector),
+            move |e, at| {
+                match bytes {
+                    4 => e.w().v128_store32_lane(at, 0),
+                    8 => e.w().v128_store64_lane(at, 0),
+                    _ => e.w().v128_store(at),
+                };
+            },
+        );
+    }
+
+    /// Loads the flat table's address, which stays as long as the function runs.
+    pub(super) fn load_flat(&mut self) {
+        self.load_state(offset_of!(State, flat));
+        self.w().local_set(local::FLAT);
+    }
+
+    pub(super) fn open_if(&mut self, result: Option<ValType>) {
+        let block = result.map_or(BlockType::Empty, BlockType::Result);
+        self.w().if_(block);
+        self.labels.push(super::Label::Plain);
+    }
+
+    pub(super) fn close(&mut self) {
+        self.w().end();
+        self.labels.pop();
+    }
+}

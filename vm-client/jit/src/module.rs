@@ -1,0 +1,77 @@
+//! Puts functions together to a module.
+
+use std::borrow::Cow;
+
+use wasm_encoder::{
+    CodeSection, ConstExpr, ElementSection, Elements, EntityType, Function as Body, FunctionSection, ImportSection,
+    InstructionSink, MemoryType, Module, RefType, TableType, TypeSection, ValType,
+};
+
+use crate::emit::{Function, GO_ON};
+
+/// The type of a region's function: depth to result.
+pub const REGION_TYPE: u32 = 0;
+const REQUEST_TYPE: u32 = 1;
+/// The number of the imported function that makes requests.
+pub const REQUEST: u32 = 0;
+
+/// The bytes of a module that puts each function into its slot of the table.
+pub fn module(functions: &[(u32, Function)]) -> Vec<u8> {
+    let mut code = CodeSection::new();
+    for (_, function) in functions {
+        let mut body = Body::new_with_locals_types(function.locals.iter().copied());
+        body.raw(function.code.iter().copied());
+        code.function(&body);
+    }
+    finish(&functions.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), &code)
+}
+
+/// A module with one function that only tells to go on; for cells and slots that have no other.
+pub fn unlinked(slot: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    InstructionSink::new(&mut bytes).i32_const(GO_ON as i32).end();
+    let mut body = Body::new([]);
+    body.raw(bytes);
+    let mut code = CodeSection::new();
+    code.function(&body);
+    finish(&[slot], &code)
+}
+
+/// A module that only installs where tail calls are known.
+pub fn tail_call_probe() -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let mut functions = FunctionSection::new();
+    functions.function(0);
+    let mut bytes = Vec::new();
+    InstructionSink::new(&mut bytes).return_call(0).end();
+    let mut body = Body::new([]);
+    body.raw(bytes);
+    let mut code = CodeSection::new();
+    code.function(&body);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&code);
+    module.finish()
+}
+
+fn finish(slots: &[u32], code: &CodeSection) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32], [ValType::I32]);
+    types.ty().function([ValType::I32; 3], [ValType::I32]);
+    let mut imports = ImportSection::new();
+    let memory = MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None };
+    let table = TableType { element_type: RefType::FUNCREF, minimum: 0, maximum: None, table64: false, shared: false };
+    imports.import("env", "memory", EntityType::Memory(memory));
+    imports.import("env", "table", EntityType::Table(table));
+    imports.import("env", "request", EntityType::Function(REQUEST_TYPE));
+    let mut functions = FunctionSection::new();
+    let mut elements = ElementSection::new();
+    for (i, &slot) in slots.iter().enumerate() {
+        functions.function(REGION_TYPE);
+        let numbers = [REQUEST + 1 + i as u32];
+        elements.active(None, &ConstExpr::i32_const(slot as i32), Elements::Functions(Cow::Owned(numbers.to_vec())));
+    }
+    let mut module = Module::new();
+    module.section(&types).section(&imports).section(&functions).section(&elements).section(code);
+    module.finish()
+}

@@ -1,0 +1,69 @@
+//! What the engine counts.
+
+use std::collections::HashSet;
+
+use vm_mem::FrameId;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "`figures` says what they are")]
+pub struct Profile {
+    pub runs: u64,
+    pub entries: u64,
+    pub interpreted: u64,
+    pub interpreted_insns: u64,
+    pub compiled: u64,
+    pub guest_bytes: u64,
+    pub wasm_bytes: u64,
+    pub compile_ms: f64,
+    pub longest_compile_ms: f64,
+    pub invalidated: u64,
+    pub evicted: u64,
+    pub slow_loads: u64,
+    pub slow_stores: u64,
+    pub code_stores: u64,
+    pub assists: u64,
+    pub operations: u64,
+    pub flag_requests: u64,
+    pub install_errors: u64,
+    pub last_error: String,
+    /// Where compiling failed; not tried again.
+    pub refused: HashSet<(FrameId, u32)>,
+}
+
+impl Profile {
+    /// Notes that a region was compiled.
+    pub fn compiled(&mut self, guest_bytes: usize, wasm_bytes: usize, ms: f64) {
+        self.compiled += 1;
+        self.guest_bytes += guest_bytes as u64;
+        self.wasm_bytes += wasm_bytes as u64;
+        self.compile_ms += ms;
+        self.longest_compile_ms = self.longest_compile_ms.max(ms);
+    }
+
+    /// All figures with their names.
+    pub fn figures(&self) -> Vec<(String, f64)> {
+        let counts = [
+            ("runs of the engine", self.runs),
+            ("entries of compiled code", self.entries),
+            ("entries of the interpreter", self.interpreted),
+            ("instructions interpreted", self.interpreted_insns),
+            ("regions compiled", self.compiled),
+            ("guest bytes compiled", self.guest_bytes),
+            ("wasm bytes emitted", self.wasm_bytes),
+            ("regions invalidated", self.invalidated),
+            ("regions evicted", self.evicted),
+            ("slow loads", self.slow_loads),
+            ("slow stores", self.slow_stores),
+            ("stores to code", self.code_stores),
+            ("assists", self.assists),
+            ("operations left to the interpreter", self.operations),
+            ("flags computed by request", self.flag_requests),
+            ("modules refused", self.install_errors),
+        ];
+        let mut figures: Vec<(String, f64)> = counts.iter().map(|(name, n)| ((*name).to_owned(), *n as f64)).collect();
+        figures.push(("compile ms".to_owned(), self.compile_ms));
+        figures.push(("longest compile ms".to_owned(), self.longest_compile_ms));
+        figures
+    }
+}

@@ -1,0 +1,160 @@
+//! Plans and emits without a host: what comes out must be valid WebAssembly, whatever goes in.
+
+use vm_cpu::Mode;
+use vm_cpu::decode::{self, Context, Unknown};
+use vm_cpu::ir::{Op, Segments};
+use vm_mem::FrameId;
+use wasmparser::{Validator, WasmFeatures};
+
+use crate::emit::{self, Config, Function, Numbers};
+use crate::module;
+use crate::plan::{CodeSource, End, Found, Limits, Region, Target, plan};
+use crate::shape::Shape;
+
+const BASE: u32 = 0x1000;
+
+struct Bytes<'a> {
+    code: &'a [u8],
+    unknown: Unknown,
+}
+
+impl CodeSource for Bytes<'_> {
+    fn block(&mut self, start: u32, limit: usize) -> Option<Found> {
+        let code = self.code.get(start.checked_sub(BASE)? as usize..)?;
+        let context = Context { mode: Mode::I386, segments: Segments { flat: true, null: 0 }, limit };
+        let block = decode::block(u64::from(start), code, context, &mut self.unknown).ok()?;
+        Some(Found { block, frame: FrameId(start >> 12), second: None })
+    }
+    fn is_warm(&mut self, start: u32) -> bool {
+        start >= BASE
+    }
+}
+
+#[derive(Default)]
+struct Counted(u32);
+
+impl Numbers for Counted {
+    fn operation(&mut self, _op: Op) -> u32 {
+        self.0 += 1;
+        self.0
+    }
+    fn cell(&mut self, address: u32) -> Option<u32> {
+        Some(address & 0xff)
+    }
+}
+
+fn planned(code: &[u8]) -> (Region, Shape) {
+    let mut source = Bytes { code, unknown: Unknown::new() };
+    let mut region = plan(&mut source, BASE, Limits { blocks: 40, ops: 1000 }).expect("there is code");
+    let shape = Shape::of(&mut region);
+    (region, shape)
+}
+
+fn emitted(code: &[u8]) -> (Region, Function) {
+    let (region, shape) = planned(code);
+    let config = Config { core: 0x10000, state: 0x20000, first_frame: 0x10_0000, tail_calls: true };
+    let function = emit::function(&region, &shape, 3, &config, &mut Counted::default());
+    (region, function)
+}
+
+fn validated(code: &[u8]) -> (Region, Function) {
+    let (region, function) = emitted(code);
+    let bytes = module::module(&[(7, function.clone())]);
+    let mut validator = Validator::new_with_features(WasmFeatures::default());
+    if let Err(error) = validator.validate_all(&bytes) {
+        panic!("{error}\n{code:02x?}");
+    }
+    (region, function)
+}
+
+#[test]
+fn a_loop_is_one_region_with_one_way_back() {
+    // 1: add eax, ecx; dec ecx; jnz 1b; ret
+    let (region, shape) = planned(&[0x01, 0xc8, 0x49, 0x75, 0xfb, 0xc3]);
+    assert_eq!(region.nodes.len(), 2);
+    assert_eq!(region.nodes[0].end, End::Branch(Target::Node(0), Target::Node(1)));
+    assert_eq!(region.nodes[1].end, End::Return);
+    assert!(shape.is_loop[0]);
+    validated(&[0x01, 0xc8, 0x49, 0x75, 0xfb, 0xc3]);
+}
+
+#[test]
+fn calls_are_told_from_jumps_and_go_on_behind() {
+    // call +1; nop; ret; and the idiom that asks for the instruction pointer: call 0; pop ebx; ret
+    let (region, _) = validated(&[0xe8, 0x01, 0, 0, 0, 0x90, 0xc3]);
+    assert_eq!(region.nodes[0].end, End::Call(BASE + 6, Target::Node(1)));
+    let (region, _) = validated(&[0xe8, 0, 0, 0, 0, 0x5b, 0xc3]);
+    assert_eq!(region.nodes[0].end, End::Jump(Target::Node(1)));
+}
+
+#[test]
+fn blocks_that_overlap_are_cut() {
+    // nop; 1: inc eax; cmp eax, 9; jne 1b; ret
+    let (region, _) = validated(&[0x90, 0x40, 0x83, 0xf8, 0x09, 0x75, 0xfa, 0xc3]);
+    let lengths: Vec<u16> = region.nodes.iter().map(|node| node.found.block.len).collect();
+    assert_eq!(lengths.iter().sum::<u16>(), 8, "{lengths:?}");
+}
+
+#[test]
+fn ways_back_into_a_loop_by_another_door_leave_the_region() {
+    // je 2f; 1: inc eax; 2: dec ecx; jnz 1b; ret
+    let (region, shape) = planned(&[0x74, 0x01, 0x40, 0x49, 0x75, 0xfc, 0xc3]);
+    let back = (0..region.nodes.len()).flat_map(|from| {
+        region.nodes[from].end.targets().filter_map(move |target| match target {
+            Target::Node(to) => Some((from, to)),
+            Target::Out(_) => None,
+        })
+    });
+    assert!(back.into_iter().all(|(from, to)| !shape.is_back(from, to)));
+    validated(&[0x74, 0x01, 0x40, 0x49, 0x75, 0xfc, 0xc3]);
+}
+
+#[test]
+fn any_bytes_become_valid_code() {
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    for _ in 0..3000 {
+        let mut code: Vec<u8> = (0..160).map(|_| (next() >> 32) as u8).collect();
+        // Many short branches, so that there are loops and merges.
+        for at in (0..code.len() - 2).step_by(7) {
+            if next() % 3 == 0 {
+                code[at] = 0x70 | (next() % 16) as u8;
+                code[at + 1] = ((next() % 60) as i8 - 30) as u8;
+            }
+        }
+        validated(&code);
+    }
+}
+
+#[test]
+fn instructions_of_vectors_become_valid_code() {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let prefixes: [&[u8]; 4] = [&[], &[0x66], &[0xf3], &[0xf2]];
+    for opcode in 0..=255u8 {
+        for prefix in prefixes {
+            let mut code = Vec::new();
+            for _ in 0..4 {
+                code.extend_from_slice(prefix);
+                code.extend([0x0f, opcode, (next() >> 32) as u8 & 0x3f | 0xc0 * ((next() & 1) as u8), 1, 2, 3]);
+            }
+            code.push(0xc3);
+            validated(&code);
+        }
+    }
+    for opcode in 0..=255u8 {
+        for map in [0x38, 0x3a] {
+            validated(&[0x66, 0x0f, map, opcode, 0xca, 1, 0x66, 0x0f, map, opcode, 0x0b, 1, 0xc3]);
+        }
+    }
+}

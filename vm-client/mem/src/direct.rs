@@ -1,0 +1,55 @@
+//! What generated code needs to reach guest memory itself: where the flat table and the frames are, and the slow path of
+//! its accesses.
+//!
+//! Addresses are handed out as numbers. Generated code lives in the same memory as this crate and keeps to the rules of
+//! `access`: it follows a word only where the word's bit allows the access, and never across the end of a page.
+
+use std::ops::Range;
+
+use crate::table::bits;
+use crate::{Access, FrameId, Mmu, PAGE_SIZE, PageFault, VirtAddr};
+
+/// The bit of a flat-table word that lets loads through.
+pub const WORD_READ: u32 = bits::READ;
+/// The bit of a flat-table word that lets stores through.
+pub const WORD_WRITE: u32 = bits::WRITE;
+/// The bits of a flat-table word that are the offset of the frame from the first frame.
+pub const WORD_FRAME: u32 = bits::FRAME;
+
+impl Mmu {
+    /// The address of the active space's flat table, if it has one. Valid until another space becomes active.
+    pub fn flat_table(&self) -> Option<usize> {
+        (self.fast_limit > 0).then_some(self.fast_words as usize)
+    }
+
+    /// The address of the first byte of the first frame. Frames follow each other and never move.
+    pub fn first_frame(&self) -> usize {
+        self.base as usize
+    }
+
+    /// The offset from the first frame of an access that lies inside one page, after the checks and notes of a load or a
+    /// store; nothing when it goes over the end of a page or stores to a frame that holds code.
+    pub fn direct(&mut self, addr: VirtAddr, len: usize, access: Access) -> Result<Option<u32>, PageFault> {
+        if addr.offset() + len > PAGE_SIZE {
+            return Ok(None);
+        }
+        let frame = self.resolve_active(addr, access)?;
+        if access == Access::Write && self.pool.info(frame).code {
+            return Ok(None);
+        }
+        Ok(Some((frame.0 << 12) | addr.offset() as u32))
+    }
+
+    /// The parts of a store that would hit frames which hold code. The store must have been checked before.
+    pub fn code_under(&mut self, addr: VirtAddr, len: usize) -> Result<Vec<(FrameId, Range<u16>)>, PageFault> {
+        let mut found = Vec::new();
+        for (at, part) in crate::access::pieces(addr, len) {
+            let frame = self.resolve_active(at, Access::Write)?;
+            if self.pool.info(frame).code {
+                let from = at.offset() as u16;
+                found.push((frame, from..from + part.len() as u16));
+            }
+        }
+        Ok(found)
+    }
+}
