@@ -23,6 +23,8 @@ impl From<ReadError> for Problem {
             ReadError::Corrupt => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the stored object is damaged"),
             ReadError::Unauthorized => Self::new(StatusCode::UNAUTHORIZED, "not permitted"),
             ReadError::Upstream(text) => Self::new(StatusCode::BAD_GATEWAY, text),
+            ReadError::RateLimited(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "too much, too fast"),
+            ReadError::Budget => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the budget is used up"),
         }
     }
 }

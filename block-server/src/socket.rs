@@ -60,7 +60,7 @@ pub(crate) async fn upgrade(
 
 enum Done {
     Opened(Result<(), ReadError>),
-    Object(Hash, Result<(Bytes, Tier), ReadError>),
+    Object(Hash, bool, Result<(Bytes, Tier), ReadError>),
 }
 
 /// What came to pass in one round.
@@ -129,11 +129,11 @@ async fn run(socket: WebSocket, guard: Guard) {
                 break Some(CloseFrame { code, reason: reason.into() });
             }
             Event::Done(Done::Opened(result)) => session.opened(result),
-            Event::Done(Done::Object(hash, result)) => {
+            Event::Done(Done::Object(hash, fresh, result)) => {
                 if let Err(error) = &result {
                     warn!(%hash, ?error, "object not served");
                 }
-                session.object(hash, result);
+                session.object(hash, fresh, result);
             }
             Event::CanSend => {
                 if let Some(message) = session.poll_transmit() {
@@ -161,14 +161,14 @@ async fn run(socket: WebSocket, guard: Guard) {
 async fn perform(shared: &Shared, action: ServerAction) -> Done {
     match action {
         ServerAction::Open { manifest, .. } => Done::Opened(shared.store.has(&manifest).await),
-        ServerAction::Read { hash, .. } => {
+        ServerAction::Read { hash, fresh, .. } => {
             let start = Instant::now();
             let result = shared.store.object(&hash).await.map(|envelope| (envelope, Tier::Origin));
             shared.metrics.read_took(start.elapsed().as_secs_f64());
-            Done::Object(hash, result)
+            Done::Object(hash, fresh, result)
         }
         // Handled where the loop ends.
-        ServerAction::Close { .. } => Done::Opened(Err(ReadError::NotFound)),
+        ServerAction::Profile { .. } | ServerAction::Close { .. } => Done::Opened(Err(ReadError::NotFound)),
     }
 }
 

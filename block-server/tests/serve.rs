@@ -165,7 +165,7 @@ async fn chunks_arrive_over_the_socket_and_verify() {
     let world = world(|_| {}).await;
     let mut socket = open(&world).await;
     let hashes: Vec<Hash> = world.chunks.iter().map(|(hash, _)| *hash).collect();
-    send(&mut socket, &ClientFrame::Get { request: 5, priority: 0, hashes }).await;
+    send(&mut socket, &ClientFrame::Get { request: 5, priority: 0, fresh: false, hashes }).await;
     let mut lasts = 0;
     for _ in 0..world.chunks.len() {
         let ServerFrame::Block { request: 5, index, last, envelope, .. } = receive(&mut socket).await else {
@@ -177,7 +177,7 @@ async fn chunks_arrive_over_the_socket_and_verify() {
     }
     assert_eq!(lasts, 1);
     let absent = Hash::of(b"absent");
-    send(&mut socket, &ClientFrame::Get { request: 6, priority: 0, hashes: vec![absent] }).await;
+    send(&mut socket, &ClientFrame::Get { request: 6, priority: 0, fresh: false, hashes: vec![absent] }).await;
     let answer = receive(&mut socket).await;
     assert!(matches!(answer, ServerFrame::Error { request: 6, index: Some(0), code: ErrorCode::NotFound, .. }));
     send(&mut socket, &ClientFrame::Ping(9)).await;
@@ -350,7 +350,7 @@ async fn stopping_says_goaway_answers_and_ends() {
     let mut world = world(|_| {}).await;
     let mut socket = open(&world).await;
     let hashes = vec![world.chunks[0].0];
-    send(&mut socket, &ClientFrame::Get { request: 1, priority: 0, hashes }).await;
+    send(&mut socket, &ClientFrame::Get { request: 1, priority: 0, fresh: false, hashes }).await;
     assert!(matches!(receive(&mut socket).await, ServerFrame::Block { .. }));
     world.stop.take().expect("runs").send(()).expect("listens");
     assert!(matches!(receive(&mut socket).await, ServerFrame::GoAway { .. }));

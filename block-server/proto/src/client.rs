@@ -138,6 +138,8 @@ enum Phase {
 struct Want {
     priority: Priority,
     queued: bool,
+    /// Whether caches on the way are to be passed by.
+    fresh: bool,
 }
 
 /// A hash of a request that was sent. One that was asked for again under another request is no longer `owed`, but its
@@ -154,6 +156,7 @@ pub struct ClientSession {
     phase: Phase,
     welcome: Option<Welcome>,
     wants: HashMap<Hash, Want>,
+    fresh: VecDeque<Hash>,
     demand: VecDeque<Hash>,
     prefetch: VecDeque<Hash>,
     asked: HashMap<(u32, u16), Asked>,
@@ -180,6 +183,7 @@ impl ClientSession {
             phase: Phase::Down,
             welcome: None,
             wants: HashMap::new(),
+            fresh: VecDeque::new(),
             demand: VecDeque::new(),
             prefetch: VecDeque::new(),
             asked: HashMap::new(),
@@ -200,18 +204,28 @@ impl ClientSession {
     pub fn request(&mut self, hash: Hash, priority: Priority) {
         match self.wants.get_mut(&hash) {
             None => {
-                self.wants.insert(hash, Want { priority, queued: true });
-                self.enqueue(hash, priority);
+                let want = Want { priority, queued: true, fresh: false };
+                self.wants.insert(hash, want);
+                self.enqueue(hash, want);
             }
             Some(want) if priority == Priority::Demand && want.priority != Priority::Demand => {
                 if !want.queued {
                     self.prefetch_in_flight = self.prefetch_in_flight.saturating_sub(1);
                 }
-                *want = Want { priority, queued: true };
-                self.demand.push_back(hash);
+                *want = Want { priority, queued: true, ..*want };
+                let want = *want;
+                self.enqueue(hash, want);
             }
             Some(_) => {}
         }
+    }
+
+    /// Wants an object on demand and from the origin, because what came before was wrong.
+    pub fn request_fresh(&mut self, hash: Hash) {
+        self.cancel(&hash);
+        let want = Want { priority: Priority::Demand, queued: true, fresh: true };
+        self.wants.insert(hash, want);
+        self.enqueue(hash, want);
     }
 
     /// No longer wants an object.
@@ -276,12 +290,12 @@ impl ClientSession {
         self.ping = None;
         self.prefetch_in_flight = 0;
         self.paused_until = Duration::ZERO;
-        let lost: Vec<(Hash, Priority)> = self
+        let lost: Vec<(Hash, Want)> = self
             .wants
             .iter_mut()
-            .filter_map(|(hash, want)| (!std::mem::replace(&mut want.queued, true)).then_some((*hash, want.priority)))
+            .filter_map(|(hash, want)| (!std::mem::replace(&mut want.queued, true)).then_some((*hash, *want)))
             .collect();
-        lost.into_iter().for_each(|(hash, priority)| self.enqueue(hash, priority));
+        lost.into_iter().for_each(|(hash, want)| self.enqueue(hash, want));
     }
 
     /// Takes a message of the server.
@@ -328,7 +342,7 @@ impl ClientSession {
             Phase::Hello { since } => Some(since + WELCOME_TIMEOUT),
             Phase::Open | Phase::GoingAway => {
                 let alive = self.ping.map_or(self.heard_at + self.patience(), |(_, sent)| sent + PONG_TIMEOUT);
-                let waiting = !(self.demand.is_empty() && self.prefetch.is_empty());
+                let waiting = !(self.fresh.is_empty() && self.demand.is_empty() && self.prefetch.is_empty());
                 Some(if waiting && self.paused_until > now { alive.min(self.paused_until) } else { alive })
             }
             Phase::Down | Phase::Broken => None,
@@ -351,8 +365,12 @@ impl ClientSession {
         self.events.pop_front()
     }
 
-    fn enqueue(&mut self, hash: Hash, priority: Priority) {
-        if priority == Priority::Demand { self.demand.push_back(hash) } else { self.prefetch.push_back(hash) }
+    fn enqueue(&mut self, hash: Hash, want: Want) {
+        match want {
+            Want { fresh: true, .. } => self.fresh.push_back(hash),
+            Want { priority: Priority::Demand, .. } => self.demand.push_back(hash),
+            _ => self.prefetch.push_back(hash),
+        }
     }
 
     fn patience(&self) -> Duration {
@@ -380,8 +398,13 @@ impl ClientSession {
         let room = self.flow.prefetch_limit().saturating_sub(self.prefetch_in_flight).min(max_batch);
         let mut hashes = Vec::new();
         let mut priority = Priority::Demand;
+        let mut fresh = false;
         if self.owed.len() < max_open {
-            hashes = take_queued(&mut self.demand, &mut self.wants, max_batch, &mut priority);
+            hashes = take_queued(&mut self.fresh, &mut self.wants, max_batch, &mut priority);
+            fresh = !hashes.is_empty();
+            if !fresh {
+                hashes = take_queued(&mut self.demand, &mut self.wants, max_batch, &mut priority);
+            }
         }
         if hashes.is_empty() && room > 0 && self.owed.len() + reserve < max_open {
             priority = Priority::Idle;
@@ -403,7 +426,7 @@ impl ClientSession {
             self.asked.insert((request, index), Asked { hash: *hash, owed: true });
         }
         self.owed.insert(request, u16::try_from(hashes.len()).unwrap_or(u16::MAX));
-        Some(ClientFrame::Get { request, priority: priority.number(), hashes })
+        Some(ClientFrame::Get { request, priority: priority.number(), fresh, hashes })
     }
 
     fn requests_of(&self, hash: &Hash) -> Vec<(u32, u16)> {
@@ -518,11 +541,11 @@ impl ClientSession {
     fn requeue(&mut self, hash: Hash) {
         let Some(want) = self.wants.get_mut(&hash).filter(|want| !want.queued) else { return };
         want.queued = true;
-        let priority = want.priority;
-        if priority != Priority::Demand {
+        let want = *want;
+        if want.priority != Priority::Demand {
             self.prefetch_in_flight = self.prefetch_in_flight.saturating_sub(1);
         }
-        self.enqueue(hash, priority);
+        self.enqueue(hash, want);
     }
 }
 

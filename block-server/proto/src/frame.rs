@@ -32,6 +32,12 @@ const BLOCK: u8 = 0x82;
 const ERROR: u8 = 0x83;
 const GOAWAY: u8 = 0x84;
 
+/// The flag of a GET that wants the origin asked, whatever is cached.
+const FRESH: u8 = 1 << 3;
+
+/// The flag of a WELCOME that says recorded boots are welcome.
+const WANTS_PROFILES: u8 = 1 << 0;
+
 /// The aux value that stands for the whole request.
 const WHOLE: u16 = 0xFFFF;
 
@@ -97,6 +103,8 @@ pub struct Welcome {
     pub budget_chunks: u32,
     /// A number for logs.
     pub session: u64,
+    /// Whether the server takes PROFILE.
+    pub wants_profiles: bool,
 }
 
 /// A line of a recorded boot.
@@ -119,6 +127,8 @@ pub enum ClientFrame {
         request: u32,
         /// 0 demand, 3 read-ahead, 6 boot, 7 idle.
         priority: u8,
+        /// Whether caches are to be dropped for these hashes and the origin is to be read: what came before was wrong.
+        fresh: bool,
         /// The objects.
         hashes: Vec<Hash>,
     },
@@ -230,8 +240,9 @@ impl ClientFrame {
                 out.extend_from_slice(&hello.token);
                 out
             }
-            Self::Get { request, priority, hashes } => {
-                let mut out = header(GET, priority & 7, count16(hashes.len()), *request, 32 * hashes.len());
+            Self::Get { request, priority, fresh, hashes } => {
+                let flags = priority & 7 | if *fresh { FRESH } else { 0 };
+                let mut out = header(GET, flags, count16(hashes.len()), *request, 32 * hashes.len());
                 hashes.iter().for_each(|hash| out.extend_from_slice(hash.as_bytes()));
                 out
             }
@@ -270,7 +281,7 @@ impl ClientFrame {
                     return Err(FrameError::Request);
                 }
                 let hashes: Option<_> = (0..aux).map(|_| reader.array().map(Hash::from_bytes)).collect();
-                Self::Get { request, priority: flags & 7, hashes: hashes.ok_or(length)? }
+                Self::Get { request, priority: flags & 7, fresh: flags & FRESH != 0, hashes: hashes.ok_or(length)? }
             }
             CANCEL => Self::Cancel { request, index: (aux != WHOLE).then_some(aux) },
             CREDIT => Self::Credit(reader.u32().ok_or(length)?),
@@ -313,7 +324,7 @@ impl ServerFrame {
     pub fn emit(&self) -> Vec<u8> {
         match self {
             Self::Welcome(welcome) => {
-                let mut out = header(WELCOME, 0, 0, 0, 24);
+                let mut out = header(WELCOME, u8::from(welcome.wants_profiles) * WANTS_PROFILES, 0, 0, 24);
                 out.extend_from_slice(&welcome.version.to_le_bytes());
                 out.extend_from_slice(&welcome.max_batch.to_le_bytes());
                 out.extend_from_slice(&welcome.max_open.to_le_bytes());
@@ -355,7 +366,7 @@ impl ServerFrame {
         let length = FrameError::Length { kind, len: message.len() };
         let (flags, aux, request) = head(&mut reader).ok_or(length)?;
         let frame = match kind {
-            WELCOME => Self::Welcome(welcome(&mut reader).ok_or(length)?),
+            WELCOME => Self::Welcome(welcome(&mut reader, flags).ok_or(length)?),
             BLOCK => {
                 let tier = match flags >> 1 & 3 {
                     0 => Tier::Memory,
@@ -384,7 +395,7 @@ impl ServerFrame {
     }
 }
 
-fn welcome(reader: &mut Reader<'_>) -> Option<Welcome> {
+fn welcome(reader: &mut Reader<'_>, flags: u8) -> Option<Welcome> {
     Some(Welcome {
         version: reader.u16()?,
         max_batch: reader.u16()?,
@@ -393,6 +404,7 @@ fn welcome(reader: &mut Reader<'_>) -> Option<Welcome> {
         window_max: reader.u32()?,
         budget_chunks: reader.u32()?,
         session: reader.u64()?,
+        wants_profiles: flags & WANTS_PROFILES != 0,
     })
 }
 

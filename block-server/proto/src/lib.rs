@@ -4,6 +4,8 @@
 //! - [`Manifest`], [`Page`], [`section`], [`TagRecord`]: what an image is made of.
 //! - [`ImageRef`]: the one grammar that names an image, `STORE_OR_URL/name[@tag|@b3:HASH]`.
 //! - [`frame`]: the messages of `vmdisk.v1`, byte by byte as in this crate's README.
+//! - [`route`], [`http`]: paths and headers. [`token`], [`limit`]: who may read what, and how fast; the same in every
+//!   server.
 //! - [`ServerSession`], [`ClientSession`]: the two ends as state machines: messages and time go in, messages and actions
 //!   come out. Servers and clients only pump sockets, so they cannot drift apart, and tests need no network.
 //!
@@ -13,13 +15,17 @@ mod client;
 pub mod envelope;
 pub mod frame;
 mod hash;
+pub mod http;
 mod image_ref;
 pub mod key;
+pub mod limit;
 mod manifest;
 mod page;
+pub mod route;
 pub mod section;
 mod server;
 mod tag;
+pub mod token;
 mod wire;
 
 pub use client::{ClientConfig, ClientEvent, ClientSession, Priority};

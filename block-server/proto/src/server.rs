@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::Hash;
-use crate::frame::{ClientFrame, ErrorCode, GoAwayReason, Hello, MAX_BATCH, ServerFrame, Tier, VERSION, Welcome};
+use crate::frame::{
+    ClientFrame, ErrorCode, GoAwayReason, Hello, MAX_BATCH, ServerFrame, Tier, Touch, VERSION, Welcome,
+};
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,11 @@ pub struct ServerConfig {
     pub max_reads: usize,
     /// The most credit a client can pile up.
     pub window_max: u32,
+    /// Objects a session may be good for, told in WELCOME; 0 if no limit is known. The owner keeps the count and calls
+    /// [`ServerSession::go_away`].
+    pub budget_chunks: u32,
+    /// Recorded boots taken in a session, each as a [`ServerAction::Profile`]; 0 if the server does not want any.
+    pub profiles: u16,
 }
 
 impl Default for ServerConfig {
@@ -44,6 +51,8 @@ impl Default for ServerConfig {
             max_open: 32,
             max_reads: 5,
             window_max: 8 << 20,
+            budget_chunks: 0,
+            profiles: 0,
         }
     }
 }
@@ -64,6 +73,13 @@ pub enum ServerAction {
         hash: Hash,
         /// Whether somebody stands still for it.
         demand: bool,
+        /// Whether every cache is to be dropped for it, and the origin read: the client found what it had to be wrong.
+        fresh: bool,
+    },
+    /// Take note of which chunks a boot touched, if the client is to be believed. Nothing is owed for it.
+    Profile {
+        /// In the order of their first touch, as the client says.
+        touches: Vec<Touch>,
     },
     /// Send what [`ServerSession::poll_transmit`] still gives, then close.
     Close {
@@ -85,15 +101,33 @@ pub enum ReadError {
     Unauthorized,
     /// The source failed; the same read may work later.
     Upstream(String),
+    /// Somebody asked for too much, too fast; worth trying again after this time.
+    RateLimited(Duration),
+    /// The session's budget is used up; comes with [`ServerSession::go_away`].
+    Budget,
 }
 
 impl ReadError {
+    /// The ERROR that tells a client.
+    pub fn frame(&self, request: u32, index: Option<u16>) -> ServerFrame {
+        ServerFrame::Error { request, index, code: self.code(), retry_after: self.retry_after(), text: self.text() }
+    }
+
     fn code(&self) -> ErrorCode {
         match self {
             Self::NotFound => ErrorCode::NotFound,
             Self::Corrupt => ErrorCode::Corrupt,
             Self::Unauthorized => ErrorCode::Unauthorized,
             Self::Upstream(_) => ErrorCode::Upstream,
+            Self::RateLimited(_) => ErrorCode::RateLimited,
+            Self::Budget => ErrorCode::Budget,
+        }
+    }
+
+    fn retry_after(&self) -> Duration {
+        match self {
+            Self::RateLimited(after) => *after,
+            _ => Duration::from_millis(500),
         }
     }
 
@@ -103,6 +137,8 @@ impl ReadError {
             Self::Corrupt => "the stored object is damaged".to_owned(),
             Self::Unauthorized => "not permitted".to_owned(),
             Self::Upstream(text) => text.clone(),
+            Self::RateLimited(_) => "too much, too fast".to_owned(),
+            Self::Budget => "the budget is used up".to_owned(),
         }
     }
 }
@@ -146,6 +182,8 @@ struct Entry {
     request: u32,
     index: u16,
     demand: bool,
+    /// Whether only the origin's word counts.
+    fresh: bool,
     progress: Progress,
 }
 
@@ -167,9 +205,17 @@ pub struct ServerSession {
     /// Reads under way, wanted or not.
     reading: usize,
     ready_bytes: usize,
+    profiles: u16,
     control: VecDeque<Vec<u8>>,
     actions: VecDeque<ServerAction>,
     stats: ServerStats,
+}
+
+/// How an object is wanted.
+#[derive(Clone, Copy)]
+struct Urgency {
+    demand: bool,
+    fresh: bool,
 }
 
 #[derive(Default)]
@@ -211,6 +257,7 @@ impl ServerSession {
             ready: Lanes::default(),
             reading: 0,
             ready_bytes: 0,
+            profiles: 0,
             control: VecDeque::new(),
             actions: VecDeque::new(),
             stats: ServerStats::default(),
@@ -252,8 +299,9 @@ impl ServerSession {
                     max_open: self.config.max_open,
                     idle_s: u16::try_from(self.config.idle_timeout.as_secs()).unwrap_or(u16::MAX),
                     window_max: self.config.window_max,
-                    budget_chunks: 0,
+                    budget_chunks: self.config.budget_chunks,
                     session: self.session,
+                    wants_profiles: self.config.profiles > 0,
                 };
                 self.control.push_back(ServerFrame::Welcome(welcome).emit());
             }
@@ -262,14 +310,12 @@ impl ServerSession {
         }
     }
 
-    /// Answers [`ServerAction::Read`].
-    pub fn object(&mut self, hash: Hash, result: Result<(Bytes, Tier), ReadError>) {
+    /// Answers [`ServerAction::Read`]; `fresh` as it was there.
+    pub fn object(&mut self, hash: Hash, fresh: bool, result: Result<(Bytes, Tier), ReadError>) {
         self.reading = self.reading.saturating_sub(1);
-        // Cancelled meanwhile, or asked for anew and read a second time.
-        let Some(entry) = self.entries.get_mut(&hash).filter(|entry| matches!(entry.progress, Progress::Reading))
-        else {
-            return;
-        };
+        // Cancelled meanwhile, or asked for anew and read a second time, or a cached one where only a fresh one will do.
+        let wanted = |entry: &&mut Entry| matches!(entry.progress, Progress::Reading) && entry.fresh == fresh;
+        let Some(entry) = self.entries.get_mut(&hash).filter(wanted) else { return };
         match result {
             Ok((envelope, tier)) => {
                 self.ready_bytes += envelope.len();
@@ -280,7 +326,7 @@ impl ServerSession {
                 let (request, index) = (entry.request, entry.index);
                 self.entries.remove(&hash);
                 self.settle(request);
-                self.error(request, Some(index), error.code(), Duration::from_millis(500), error.text());
+                self.error(request, Some(index), error.code(), error.retry_after(), error.text());
             }
         }
     }
@@ -307,6 +353,11 @@ impl ServerSession {
             Phase::Closed => None,
             Phase::Opening | Phase::Open => Some(self.heard_at + self.config.idle_timeout),
         }
+    }
+
+    /// Ends a session whose permission is over.
+    pub fn revoke(&mut self) {
+        self.fail(ErrorCode::Unauthorized, "the token has expired".to_owned());
     }
 
     /// Asks the client to go on elsewhere. What is open is answered, then the connection closes.
@@ -394,12 +445,18 @@ impl ServerSession {
             (Phase::Opening, ClientFrame::Get { .. }) => {
                 self.fail(ErrorCode::BadFrame, "GET before WELCOME".to_owned());
             }
-            (_, ClientFrame::Get { request, priority, hashes }) => self.get(request, priority == 0, hashes),
+            (_, ClientFrame::Get { request, priority, fresh, hashes }) => {
+                self.get(request, Urgency { demand: priority == 0, fresh }, hashes);
+            }
             (_, ClientFrame::Cancel { request, index }) => self.cancel(request, index),
             (_, ClientFrame::Credit(bytes)) => {
                 self.credit = (self.credit + i64::from(bytes)).min(i64::from(self.config.window_max));
             }
-            // Recorded boots are opt-in for servers; this one has not opted in.
+            (Phase::Open, ClientFrame::Profile(touches)) if self.profiles < self.config.profiles => {
+                self.profiles += 1;
+                self.actions.push_back(ServerAction::Profile { touches });
+            }
+            // Recorded boots are opt-in for servers, and no client gets to send them without end.
             (_, ClientFrame::Profile(_) | ClientFrame::Pong(_)) => {}
             (_, ClientFrame::Ping(value)) => self.control.push_back(ServerFrame::Pong(value).emit()),
         }
@@ -415,7 +472,7 @@ impl ServerSession {
         self.actions.push_back(ServerAction::Open { manifest: hello.manifest, token: hello.token });
     }
 
-    fn get(&mut self, request: u32, demand: bool, hashes: Vec<Hash>) {
+    fn get(&mut self, request: u32, urgency: Urgency, hashes: Vec<Hash>) {
         if self.owed.contains_key(&request) {
             return self.fail(ErrorCode::BadFrame, format!("request {request} is open already"));
         }
@@ -429,23 +486,32 @@ impl ServerSession {
         if let Some((code, text)) = refusal {
             return self.error(request, None, code, Duration::from_millis(200), text.to_owned());
         }
-        let lane = if demand { &mut self.stats.demand } else { &mut self.stats.prefetch };
+        let lane = if urgency.demand { &mut self.stats.demand } else { &mut self.stats.prefetch };
         *lane += hashes.len() as u64;
         self.owed.insert(request, u16::try_from(hashes.len()).unwrap_or(u16::MAX));
         for (index, hash) in (0..).zip(hashes) {
-            self.want(hash, request, index, demand);
+            self.want(hash, request, index, urgency);
         }
     }
 
-    fn want(&mut self, hash: Hash, request: u32, index: u16, demand: bool) {
+    fn want(&mut self, hash: Hash, request: u32, index: u16, urgency: Urgency) {
+        let Urgency { demand, fresh } = urgency;
         let Some(entry) = self.entries.get_mut(&hash) else {
-            self.entries.insert(hash, Entry { request, index, demand, progress: Progress::Queued });
+            self.entries.insert(hash, Entry { request, index, demand, fresh, progress: Progress::Queued });
             self.queued.push(hash, demand);
             return;
         };
         let older = entry.request;
         (entry.request, entry.index) = (request, index);
-        if demand && !entry.demand {
+        if fresh && !entry.fresh {
+            // What was read, or is being read, may be what the client found wrong.
+            if let Progress::Ready(envelope, _) = &entry.progress {
+                self.ready_bytes -= envelope.len();
+            }
+            entry.demand |= demand;
+            (entry.fresh, entry.progress) = (true, Progress::Queued);
+            self.queued.push(hash, entry.demand);
+        } else if demand && !entry.demand {
             entry.demand = true;
             match entry.progress {
                 Progress::Queued => self.queued.push(hash, true),
@@ -491,7 +557,7 @@ impl ServerSession {
             if matches!(entry.progress, Progress::Queued) && entry.demand == demand {
                 entry.progress = Progress::Reading;
                 self.reading += 1;
-                return Some(ServerAction::Read { hash, demand });
+                return Some(ServerAction::Read { hash, demand, fresh: entry.fresh });
             }
         }
     }

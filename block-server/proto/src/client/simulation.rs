@@ -43,7 +43,7 @@ struct Connection {
     server: ServerSession,
     up: Link,
     down: Link,
-    reads: Vec<(Duration, Hash)>,
+    reads: Vec<(Duration, Hash, bool)>,
 }
 
 fn store() -> HashMap<Hash, Bytes> {
@@ -112,17 +112,18 @@ fn simulate(seed: u64, break_one_in: u64) -> u32 {
         while let Some(action) = link.server.poll_action() {
             match action {
                 ServerAction::Open { .. } => link.server.opened(Ok(())),
-                ServerAction::Read { hash, .. } => {
-                    link.reads.push((now + Duration::from_millis(random.below(30)), hash));
+                ServerAction::Read { hash, fresh, .. } => {
+                    link.reads.push((now + Duration::from_millis(random.below(30)), hash, fresh));
                 }
-                ServerAction::Close { .. } => {}
+                ServerAction::Profile { .. } | ServerAction::Close { .. } => {}
             }
         }
-        let (ready, later) = link.reads.drain(..).partition(|(at, _)| *at <= now);
+        let (ready, later) = link.reads.drain(..).partition(|(at, ..)| *at <= now);
         link.reads = later;
         let ready: Vec<_> = ready;
-        for (_, hash) in ready {
-            link.server.object(hash, store.get(&hash).cloned().map(|o| (o, Tier::Origin)).ok_or(ReadError::NotFound));
+        for (_, hash, fresh) in ready {
+            let found = store.get(&hash).cloned().map(|object| (object, Tier::Origin)).ok_or(ReadError::NotFound);
+            link.server.object(hash, fresh, found);
         }
         link.server.tick(now);
         // A narrow link: one message a millisecond.

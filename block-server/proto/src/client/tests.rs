@@ -18,6 +18,7 @@ fn welcome() -> Bytes {
         window_max: 8 << 20,
         budget_chunks: 0,
         session: 3,
+        wants_profiles: false,
     };
     ServerFrame::Welcome(welcome).emit().into()
 }
@@ -60,7 +61,7 @@ fn nothing_is_asked_before_welcome_and_one_tick_is_one_request() {
     session.request(hash(1), Priority::Demand);
     session.message(T0, &welcome());
     let frames = sent(&mut session, T0);
-    assert_eq!(frames[1], ClientFrame::Get { request: 1, priority: 0, hashes: vec![hash(1), hash(2)] });
+    assert_eq!(frames[1], ClientFrame::Get { request: 1, priority: 0, fresh: false, hashes: vec![hash(1), hash(2)] });
     assert_eq!(frames.len(), 2);
 }
 
@@ -70,7 +71,7 @@ fn demand_goes_first_and_prefetch_is_bounded() {
     (100..400).for_each(|n| session.request(hash(n), Priority::ReadAhead));
     session.request(hash(1), Priority::Demand);
     let frames = sent(&mut session, T0);
-    assert_eq!(frames[0], ClientFrame::Get { request: 1, priority: 0, hashes: vec![hash(1)] });
+    assert_eq!(frames[0], ClientFrame::Get { request: 1, priority: 0, fresh: false, hashes: vec![hash(1)] });
     let prefetched: usize = frames[1..]
         .iter()
         .map(|frame| match frame {
@@ -90,7 +91,10 @@ fn a_promoted_object_is_delivered_once_whichever_answer_comes_first() {
         session.request(hash(2), Priority::ReadAhead);
         sent(&mut session, T0);
         session.request(hash(2), Priority::Demand);
-        assert_eq!(sent(&mut session, T0), [ClientFrame::Get { request: 2, priority: 0, hashes: vec![hash(2)] }]);
+        assert_eq!(
+            sent(&mut session, T0),
+            [ClientFrame::Get { request: 2, priority: 0, fresh: false, hashes: vec![hash(2)] }]
+        );
         block(&mut session, first, if first == 1 { 1 } else { 0 });
         assert!(matches!(events(&mut session)[..], [ClientEvent::Object { hash: h, .. }] if h == hash(2)));
         let cancelled = sent(&mut session, T0);
@@ -117,7 +121,7 @@ fn after_a_loss_what_is_still_wanted_is_asked_for_again() {
     session.connected(T0);
     session.message(T0, &welcome());
     let frames = sent(&mut session, T0);
-    assert_eq!(frames.last(), Some(&ClientFrame::Get { request: 2, priority: 0, hashes: vec![hash(1)] }));
+    assert_eq!(frames.last(), Some(&ClientFrame::Get { request: 2, priority: 0, fresh: false, hashes: vec![hash(1)] }));
 }
 
 #[test]
@@ -136,7 +140,10 @@ fn busy_is_waited_out_and_absence_is_reported() {
     assert!(sent(&mut session, T0).is_empty());
     let later = T0 + Duration::from_millis(200);
     assert_eq!(session.deadline(T0), Some(later));
-    assert_eq!(sent(&mut session, later), [ClientFrame::Get { request: 2, priority: 0, hashes: vec![hash(1)] }]);
+    assert_eq!(
+        sent(&mut session, later),
+        [ClientFrame::Get { request: 2, priority: 0, fresh: false, hashes: vec![hash(1)] }]
+    );
     let absent = ServerFrame::Error {
         request: 2,
         index: Some(0),

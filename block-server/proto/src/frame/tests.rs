@@ -14,7 +14,8 @@ fn client_frames() -> Vec<ClientFrame> {
     };
     vec![
         ClientFrame::Hello(hello),
-        ClientFrame::Get { request: 7, priority: 3, hashes: vec![Hash::of(b"a"), Hash::of(b"b")] },
+        ClientFrame::Get { request: 7, priority: 3, fresh: false, hashes: vec![Hash::of(b"a"), Hash::of(b"b")] },
+        ClientFrame::Get { request: 8, priority: 0, fresh: true, hashes: vec![Hash::of(b"a")] },
         ClientFrame::Cancel { request: 7, index: None },
         ClientFrame::Cancel { request: 7, index: Some(1) },
         ClientFrame::Credit(262_144),
@@ -33,6 +34,7 @@ fn server_frames() -> Vec<ServerFrame> {
         window_max: 8 << 20,
         budget_chunks: 0,
         session: 99,
+        wants_profiles: true,
     };
     let envelope = Bytes::from_static(b"\0\0\0\0\x03\0\0\0abc");
     vec![
@@ -63,8 +65,13 @@ fn frames_parse_back() {
 
 #[test]
 fn frames_have_the_documented_bytes() {
-    let get = ClientFrame::Get { request: 0x0102_0304, priority: 3, hashes: vec![Hash::of(b"abc")] }.emit();
+    let hashes = vec![Hash::of(b"abc")];
+    let mut get = ClientFrame::Get { request: 0x0102_0304, priority: 3, fresh: false, hashes }.emit();
     assert_eq!(get[..12], [0x02, 3, 1, 0, 4, 3, 2, 1, 0x64, 0x37, 0xb3, 0xac]);
+    get[1] |= 0b1000;
+    assert!(matches!(ClientFrame::parse(&get), Ok(ClientFrame::Get { priority: 3, fresh: true, .. })));
+    let welcome = server_frames()[0].emit();
+    assert_eq!(welcome[..10], [0x81, 1, 0, 0, 0, 0, 0, 0, 1, 0]);
     assert_eq!(ClientFrame::Cancel { request: 1, index: None }.emit(), [0x03, 0, 0xff, 0xff, 1, 0, 0, 0]);
     assert_eq!(ClientFrame::Credit(0x40000).emit(), [0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0]);
     let hello = client_frames()[0].emit();
@@ -122,7 +129,7 @@ fn mutated_and_random_messages_never_panic_and_survive_a_round_trip() {
 #[test]
 fn batches_are_bounded() {
     let hashes = vec![Hash::of(b"a"); MAX_BATCH + 1];
-    let get = ClientFrame::Get { request: 1, priority: 0, hashes };
+    let get = ClientFrame::Get { request: 1, priority: 0, fresh: false, hashes };
     assert_eq!(ClientFrame::parse(&get.emit()), Err(FrameError::Batch(65)));
     assert_eq!(ClientFrame::parse(&[2, 0, 0, 0, 1, 0, 0, 0]), Err(FrameError::Batch(0)));
 }

@@ -37,7 +37,7 @@ fn transmit(session: &mut ServerSession) -> Option<ServerFrame> {
 }
 
 fn get(session: &mut ServerSession, request: u32, priority: u8, hashes: &[Hash]) {
-    session.message(T0, &ClientFrame::Get { request, priority, hashes: hashes.to_vec() }.emit());
+    session.message(T0, &ClientFrame::Get { request, priority, fresh: false, hashes: hashes.to_vec() }.emit());
 }
 
 fn reads(session: &mut ServerSession) -> Vec<Hash> {
@@ -52,7 +52,7 @@ fn reads(session: &mut ServerSession) -> Vec<Hash> {
 }
 
 fn deliver(session: &mut ServerSession, hash: Hash, len: usize) {
-    session.object(hash, Ok((envelope::seal_raw(&vec![1; len]), Tier::Origin)));
+    session.object(hash, false, Ok((envelope::seal_raw(&vec![1; len]), Tier::Origin)));
 }
 
 fn answered(frame: Option<ServerFrame>) -> (u32, u16, bool) {
@@ -152,7 +152,7 @@ fn errors_answer_single_hashes() {
     let mut session = open_session(1 << 20);
     get(&mut session, 1, 0, &[hash(1), hash(2)]);
     reads(&mut session);
-    session.object(hash(2), Err(ReadError::NotFound));
+    session.object(hash(2), false, Err(ReadError::NotFound));
     match transmit(&mut session) {
         Some(ServerFrame::Error { request: 1, index: Some(1), code: ErrorCode::NotFound, .. }) => {}
         other => panic!("{other:?}"),
@@ -243,6 +243,64 @@ fn protocol_errors_close_with_their_code() {
     closed_with(&mut session, ErrorCode::BadFrame);
 }
 
+fn get_fresh(session: &mut ServerSession, request: u32, hashes: &[Hash]) {
+    session.message(T0, &ClientFrame::Get { request, priority: 0, fresh: true, hashes: hashes.to_vec() }.emit());
+}
+
+fn sealed(text: &[u8]) -> Result<(Bytes, Tier), ReadError> {
+    Ok((envelope::seal_raw(text), Tier::Memory))
+}
+
+#[test]
+fn only_the_origins_word_answers_a_fresh_get() {
+    let mut session = open_session(1 << 20);
+    // One that is being read, one that was read, one that nobody asked for yet.
+    get(&mut session, 1, 3, &[hash(1), hash(2)]);
+    reads(&mut session);
+    session.object(hash(2), false, sealed(b"wrong"));
+    get_fresh(&mut session, 2, &[hash(1), hash(2), hash(3)]);
+    assert_eq!(transmit(&mut session), None, "what was cached is not sent any more");
+    for n in 1..=3 {
+        let read = ServerAction::Read { hash: hash(n), demand: true, fresh: true };
+        assert_eq!(session.poll_action(), Some(read));
+    }
+    session.object(hash(1), false, sealed(b"wrong"));
+    assert_eq!(transmit(&mut session), None, "the older read is not what was asked for");
+    session.object(hash(1), true, sealed(b"right"));
+    match transmit(&mut session) {
+        Some(ServerFrame::Block { request: 2, index: 0, envelope, .. }) => assert!(envelope.ends_with(b"right")),
+        other => panic!("{other:?}"),
+    }
+    let patience = Duration::from_secs(3);
+    session.object(hash(2), true, Err(ReadError::RateLimited(patience)));
+    match transmit(&mut session) {
+        Some(ServerFrame::Error { request: 2, index: Some(1), code: ErrorCode::RateLimited, retry_after, .. }) => {
+            assert_eq!(retry_after, patience);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn recorded_boots_are_taken_as_often_as_configured() {
+    let profile = ClientFrame::Profile(vec![Touch { chunk: 3, ms: 9 }]).emit();
+    let mut session = open_session(1 << 20);
+    session.message(T0, &profile);
+    assert_eq!(session.poll_action(), None);
+
+    let config = ServerConfig { profiles: 1, ..ServerConfig::default() };
+    let mut session = ServerSession::new(config, 7, T0);
+    session.message(T0, &hello(1));
+    session.poll_action();
+    session.opened(Ok(()));
+    assert!(matches!(transmit(&mut session), Some(ServerFrame::Welcome(Welcome { wants_profiles: true, .. }))));
+    session.message(T0, &profile);
+    let touches = vec![Touch { chunk: 3, ms: 9 }];
+    assert_eq!(session.poll_action(), Some(ServerAction::Profile { touches }));
+    session.message(T0, &profile);
+    assert_eq!(session.poll_action(), None);
+}
+
 #[test]
 fn too_many_open_requests_are_told_to_wait() {
     let mut session = open_session(1);
@@ -273,7 +331,8 @@ fn random_frames_in_any_state_never_panic_and_keep_the_books() {
             match next(12) {
                 0..=3 => {
                     let hashes = (0..=next(6)).map(|_| hash(next(40))).collect();
-                    let frame = ClientFrame::Get { request: next(60) + 1, priority: next(8) as u8, hashes };
+                    let (request, priority) = (next(60) + 1, next(8) as u8);
+                    let frame = ClientFrame::Get { request, priority, fresh: next(10) == 0, hashes };
                     // An open request's number must not be used again.
                     let ClientFrame::Get { request, .. } = &frame else { unreachable!() };
                     if !session.owed.contains_key(request) {
@@ -290,10 +349,11 @@ fn random_frames_in_any_state_never_panic_and_keep_the_books() {
                 8 if next(40) == 0 => session.go_away(now, GoAwayReason::Overload, Duration::ZERO),
                 8 if next(60) == 0 => session.message(now, &[next(256) as u8; 9]),
                 _ => {
-                    if let Some(hash) = reading.pop() {
+                    if let Some((hash, fresh)) = reading.pop() {
+                        let object = envelope::seal_raw(&vec![1; next(50_000) as usize]);
                         match next(9) {
-                            0 => session.object(hash, Err(ReadError::Upstream("x".into()))),
-                            _ => deliver(&mut session, hash, next(50_000) as usize),
+                            0 => session.object(hash, fresh, Err(ReadError::Upstream("x".into()))),
+                            _ => session.object(hash, fresh, Ok((object, Tier::Origin))),
                         }
                     }
                 }
@@ -302,7 +362,8 @@ fn random_frames_in_any_state_never_panic_and_keep_the_books() {
             while let Some(action) = session.poll_action() {
                 match action {
                     ServerAction::Open { .. } => session.opened(Ok(())),
-                    ServerAction::Read { hash, .. } => reading.push(hash),
+                    ServerAction::Read { hash, fresh, .. } => reading.push((hash, fresh)),
+                    ServerAction::Profile { .. } => panic!("not opted in"),
                     ServerAction::Close { .. } => assert!(session.is_closed()),
                 }
             }
@@ -311,6 +372,11 @@ fn random_frames_in_any_state_never_panic_and_keep_the_books() {
             }
             let owed: usize = session.owed.values().map(|owed| usize::from(*owed)).sum();
             assert_eq!(owed, session.entries.len());
+            let ready = |entry: &Entry| match &entry.progress {
+                Progress::Ready(envelope, _) => envelope.len(),
+                _ => 0,
+            };
+            assert_eq!(session.ready_bytes, session.entries.values().map(ready).sum::<usize>());
             assert!(session.is_closed() || session.reading == reading.len());
         }
     }
