@@ -14,10 +14,12 @@ mod string;
 mod system;
 mod vector;
 
-pub(crate) use self::fpu::{X87, frstor_image, fsave_image};
+pub use self::fpu::X87;
+pub(crate) use self::fpu::{frstor_image, fsave_image};
 pub(crate) use self::sse::MXCSR_MASK;
-pub(crate) use self::sse::packed::{Lanewise, Other, Shape, number as float_number};
-pub(crate) use self::vector::Vector;
+pub use self::sse::packed::{Lanewise, Other};
+pub(crate) use self::sse::packed::{Shape, number as float_number};
+pub use self::vector::Vector;
 
 use vm_mem::Mmu;
 

@@ -10,20 +10,22 @@
 
 mod control;
 mod flags;
+mod float;
 mod foreign;
 mod memory;
 mod ops;
 mod vector;
+mod wide;
 
 use std::collections::HashMap;
 use std::mem::offset_of;
 
 use vm_cpu::assist::{self, Effects};
-use vm_cpu::ir::{Form, Op, Size, Slot, each_read, written_slot};
-use vm_cpu::{Core, Exception};
+use vm_cpu::ir::{Code, Form, Op, Size, Slot, each_read, written_slot, written_vector};
+use vm_cpu::{Core, Exception, reg};
 use wasm_encoder::{InstructionSink, MemArg, ValType};
 
-use crate::flow::{FlagState, flag_states};
+use crate::flow::{FlagState, flag_states, is_division, is_wide_multiplication};
 use crate::plan::Region;
 use crate::shape::Shape;
 use crate::state::State;
@@ -163,6 +165,14 @@ struct Emitter<'a> {
     /// Temporaries: their local by slot and type, and the type each has now.
     temp_locals: HashMap<(u8, ValType), u32>,
     temps: HashMap<u8, ValType>,
+    /// The local of each vector, the SSE registers the region uses and those it writes.
+    vectors: [Option<u32>; 32],
+    vectors_used: u32,
+    vectors_written: u32,
+    /// What is known of the lanes of vectors, see `float`.
+    plain: [u8; 32],
+    /// The local that says whether the host's floating point will do, where there is any.
+    host_rounds: Option<u32>,
     flags: FlagState,
     place: Place,
     /// The operations of the instruction under way that follow the current one.
@@ -198,6 +208,11 @@ impl<'a> Emitter<'a> {
             written: 0,
             temp_locals: HashMap::new(),
             temps: HashMap::new(),
+            vectors: [None; 32],
+            vectors_used: 0,
+            vectors_written: 0,
+            plain: [0; 32],
+            host_rounds: None,
             flags: FlagState::Dynamic,
             place: Place::default(),
             rest: &[],
@@ -210,6 +225,7 @@ impl<'a> Emitter<'a> {
     /// Gives a local to each register that is used.
     fn find_registers(&mut self) {
         let mut used = 0u32;
+        let mut floats = false;
         for &node in &self.shape.order {
             for op in &self.region.nodes[node].found.block.ops {
                 each_read(op, |slot| {
@@ -217,16 +233,23 @@ impl<'a> Emitter<'a> {
                         used |= 1 << slot;
                     }
                 });
-                if matches!(op.code.info().form, Form::Unary | Form::Move | Form::Binary) && op.dst < 16 {
-                    // Writes of a part read the rest.
-                    used |= 1 << op.dst;
-                }
                 if let Some(slot) = written_slot(op)
                     && slot.is_gpr()
                 {
                     used |= 1 << slot.0;
                     self.written |= 1 << slot.0;
                 }
+                if is_wide_multiplication(op) || is_division(op) {
+                    let both = 1 << reg::RAX | 1 << reg::RDX;
+                    used |= both;
+                    self.written |= both;
+                }
+                each_vector(op, |slot| self.vectors_used |= 1 << (slot & 31));
+                if let Some(slot) = written_vector(op) {
+                    self.vectors_used |= 1 << (slot.0 & 31);
+                    self.vectors_written |= 1 << (slot.0 & 31);
+                }
+                floats |= is_float(op);
             }
         }
         for slot in 0..32u8 {
@@ -234,6 +257,9 @@ impl<'a> Emitter<'a> {
                 let local = self.new_local(ValType::I32);
                 self.registers[usize::from(slot)] = Some(local);
             }
+        }
+        if floats {
+            self.host_rounds = Some(self.new_local(ValType::I32));
         }
     }
 
@@ -270,6 +296,10 @@ impl<'a> Emitter<'a> {
 
     fn slot_at(&self, slot: u8) -> MemArg {
         self.at(self.config.core + offset_of!(Core, regs) as u32 + 8 * u32::from(slot), 2)
+    }
+
+    fn mxcsr_at(&self) -> MemArg {
+        self.at(self.config.core + offset_of!(Core, mxcsr) as u32, 2)
     }
 
     fn vector_at(&self, slot: u8) -> MemArg {
@@ -415,6 +445,12 @@ impl<'a> Emitter<'a> {
 
     /// Stores the registers that may have changed.
     fn spill(&mut self) {
+        self.spill_vectors();
+        self.spill_general();
+    }
+
+    /// Stores the general registers that may have changed.
+    fn spill_general(&mut self) {
         for slot in 0..8 {
             if self.written >> slot & 1 != 0 {
                 self.spill_one(slot);
@@ -424,6 +460,12 @@ impl<'a> Emitter<'a> {
 
     /// Loads all registers.
     fn reload(&mut self) {
+        self.reload_vectors();
+        self.reload_general();
+    }
+
+    /// Loads the general registers.
+    fn reload_general(&mut self) {
         for slot in 0..32 {
             if let Some(local) = self.register(slot) {
                 let at = self.slot_at(slot);
@@ -465,6 +507,32 @@ impl<'a> Emitter<'a> {
     fn assist_does(op: &Op, effects: Effects) -> bool {
         assist::row(op.assist_number()).effects.contains(effects)
     }
+}
+
+/// Calls `f` with each vector slot an operation reads.
+fn each_vector(op: &Op, mut f: impl FnMut(u8)) {
+    match op.code.info().form {
+        Form::VMove | Form::VGet => f(op.a),
+        Form::VStore => f(op.dst),
+        Form::Assist => {
+            let operands = assist::row(op.assist_number()).operands.bytes();
+            for (kind, slot) in operands.zip([op.dst, op.a, op.b, op.c]).skip(1) {
+                if kind == b'v' {
+                    f(slot);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether an operation is floating-point arithmetic of SSE.
+fn is_float(op: &Op) -> bool {
+    if op.code != Code::Assist {
+        return false;
+    }
+    let row = assist::row(op.assist_number());
+    row.effects.contains(Effects::TRAPS) && row.operands.contains('v')
 }
 
 /// Offsets in the state.

@@ -3,7 +3,7 @@
 //! Where all ways into a block bring flags of one [`Kind`], its code can use it; elsewhere the kind is in a local. `inc` and
 //! `dec` keep the carry flag, which they would have to compute; at merges before them it is computed on the edges.
 
-use vm_cpu::assist::{self, Effects};
+use vm_cpu::assist::{self, AssistId, Effects};
 use vm_cpu::ir::{Code, Form, Op, Size, Slot};
 
 use crate::lazy::{Base, Carry, Kind};
@@ -171,8 +171,8 @@ pub fn after(op: &Op, state: FlagState) -> FlagState {
         | BsfF16 | BsfF32 | BsrF16 | BsrF32 => of(Base::Logic),
         AdcF8 | AdcF16 | AdcF32 => of(Base::Adc),
         SbbF8 | SbbF16 | SbbF32 => of(Base::Sbb),
-        IncF8 | IncF16 | IncF32 => FlagState::Static(Kind::of(Base::Inc, size).with(Carry::Only, Size::B8)),
-        DecF8 | DecF16 | DecF32 => FlagState::Static(Kind::of(Base::Dec, size).with(Carry::Only, Size::B8)),
+        IncF8 | IncF16 | IncF32 => FlagState::Static(Kind::of(Base::Inc, size).with(kept_carry(state), Size::B8)),
+        DecF8 | DecF16 | DecF32 => FlagState::Static(Kind::of(Base::Dec, size).with(kept_carry(state), Size::B8)),
         ShlF8 | ShlF16 | ShlF32 => shift(Base::Shl),
         ShrF8 | ShrF16 | ShrF32 => shift(Base::Shr),
         SarF8 | SarF16 | SarF32 => shift(Base::Sar),
@@ -183,11 +183,13 @@ pub fn after(op: &Op, state: FlagState) -> FlagState {
         MulF16 | MulF32 => of(Base::Mul),
         PopcntF16 | PopcntF32 => FlagState::Static(Kind::EFLAGS),
         SetCf => match state {
-            FlagState::Static(kind) if !kind.is_memory() && keeps_overflow(kind) => {
-                FlagState::Static(kind.with(Carry::Only, Size::B8))
-            }
+            FlagState::Static(kind) if keeps_overflow(kind) => FlagState::Static(kind.with(Carry::Only, Size::B8)),
             _ => FlagState::Static(Kind::EFLAGS.with(Carry::Only, Size::B8)),
         },
+        Assist if op.assist_number() == AssistId::FloatCompare as u16 => FlagState::Static(Kind::EFLAGS),
+        Assist if is_wide_multiplication(op) => {
+            FlagState::Static(Kind::of(Base::Logic, Size::B32).with(Carry::Both, Size::B8))
+        }
         Assist => {
             let effects = assist::row(op.assist_number()).effects;
             if effects.contains(Effects::READS_FLAGS) || effects.contains(Effects::WRITES_FLAGS) {
@@ -202,7 +204,28 @@ pub fn after(op: &Op, state: FlagState) -> FlagState {
 
 /// Whether OF comes from the base.
 pub fn keeps_overflow(kind: Kind) -> bool {
-    matches!(kind.carry(), Carry::Base | Carry::Only)
+    matches!(kind.carry(), Carry::Base | Carry::Only | Carry::Memory)
+}
+
+/// What `inc` and `dec` make of the carry: nothing, where it is in memory.
+pub fn kept_carry(state: FlagState) -> Carry {
+    match state {
+        FlagState::Static(kind) if kind.carry() == Carry::Memory => Carry::Memory,
+        FlagState::Static(kind) if kind.is_memory() && kind.carry() == Carry::Base => Carry::Memory,
+        _ => Carry::Only,
+    }
+}
+
+/// Whether an assist is `mul` or one-operand `imul` of 32 bits, which are emitted.
+pub fn is_wide_multiplication(op: &Op) -> bool {
+    let number = op.assist_number();
+    op.code == Code::Assist && op.b == 4 && (number == AssistId::MulWide as u16 || number == AssistId::ImulWide as u16)
+}
+
+/// Whether an assist is `div` or `idiv` of 32 bits, which are emitted.
+pub fn is_division(op: &Op) -> bool {
+    let number = op.assist_number();
+    op.code == Code::Assist && op.b == 4 && (number == AssistId::Div as u16 || number == AssistId::Idiv as u16)
 }
 
 /// What an operation does with the carry flag that was there before.

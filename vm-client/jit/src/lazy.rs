@@ -71,9 +71,11 @@ pub enum Carry {
     Rol,
     /// `d` is the result of a rotation to the right.
     Ror,
+    /// CF is the one that memory has.
+    Memory,
 }
 
-const CARRIES: [Carry; 5] = [Carry::Base, Carry::Both, Carry::Only, Carry::Rol, Carry::Ror];
+const CARRIES: [Carry; 6] = [Carry::Base, Carry::Both, Carry::Only, Carry::Rol, Carry::Ror, Carry::Memory];
 
 impl Kind {
     /// Flags are where they were when the region was entered: in the state's record, or in `Core::flags`.
@@ -114,6 +116,11 @@ impl Kind {
     /// Whether the base is what memory holds.
     pub fn is_memory(self) -> bool {
         self.0 & 0xff == Kind::MEMORY.0
+    }
+
+    /// Whether some flag is what memory holds, so that nothing else may be put there before.
+    pub fn needs_memory(self) -> bool {
+        self.is_memory() || self.carry() == Carry::Memory
     }
 }
 
@@ -157,6 +164,7 @@ impl Record {
             Carry::Base => {}
             Carry::Both => flags.set_cf_of(self.d & 1 != 0, self.d & 2 != 0),
             Carry::Only => flags.set_cf(self.d & 1 != 0),
+            Carry::Memory => flags.set_cf(before.cf()),
             Carry::Rol => flags.set_cf_of(self.d & 1 != 0, top(1) ^ (self.d & 1 != 0)),
             Carry::Ror => flags.set_cf_of(top(1), top(1) ^ top(2)),
         }

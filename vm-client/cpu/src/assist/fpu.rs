@@ -30,11 +30,13 @@ macro_rules! x87 {
     ($($name:ident)*) => {
         /// What an x87 instruction does. `c` of the operation is `i` for a register, or as said.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[expect(missing_docs, reason = "the names are instructions")]
         #[repr(u8)]
-        pub(crate) enum X87 { $($name),* }
+        pub enum X87 { $($name),* }
 
         impl X87 {
-            const ALL: &[X87] = &[$(X87::$name),*];
+            /// All of them by number.
+            pub const ALL: &[X87] = &[$(X87::$name),*];
         }
     };
 }

@@ -18,8 +18,9 @@ macro_rules! operations {
     (($a:ident, $b:ident, $imm:ident) $($name:ident => $value:expr;)*) => {
         /// An operation on two vectors and an immediate byte; the names are the mnemonics.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[expect(missing_docs, reason = "the names are instructions")]
         #[repr(u8)]
-        pub(crate) enum Vector { $($name),* }
+        pub enum Vector { $($name),* }
 
         impl Vector {
             const ALL: &[Vector] = &[$(Vector::$name),*];
@@ -214,7 +215,7 @@ operations! {
 
 impl Vector {
     /// The operation with this number.
-    pub(crate) fn from_number(number: u8) -> Option<Self> {
+    pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
 }

@@ -83,6 +83,9 @@ impl Emitter<'_> {
         let node = &region.nodes[number];
         let block = &node.found.block;
         self.flags = self.states[number];
+        if block.ops.iter().any(super::is_float) {
+            self.reload_mxcsr();
+        }
         let count = block.insns.len();
         self.w().local_get(local::FUEL).i64_const(count as i64).i64_sub().local_set(local::FUEL);
         for (i, insn) in block.insns.iter().enumerate() {

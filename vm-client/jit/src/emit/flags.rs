@@ -76,6 +76,9 @@ impl Emitter<'_> {
                 self.word_at_top(local::FLAG_B, size);
                 self.w().i32_le_s();
             }
+            (Base::Whole, condition::CARRY_OR_ZERO) if plain && !kind.is_memory() => {
+                self.w().local_get(local::FLAG_A).i32_const(0x41).i32_and().i32_const(0).i32_ne();
+            }
             (Base::Logic, condition::LESS) if plain => self.sign(kind),
             (Base::Logic, 7) if plain => {
                 self.word_at_top(local::FLAG_A, size);
@@ -108,8 +111,16 @@ impl Emitter<'_> {
     fn is_cheap(&self, kind: Kind, pair: u8) -> bool {
         let (base, carry) = (kind.base(), kind.carry());
         let whole = base == Base::Whole;
+        let apart = matches!(carry, Carry::Both | Carry::Rol | Carry::Ror);
         if kind.is_memory() {
-            return carry != Carry::Base && pair == condition::CARRY;
+            return match pair {
+                condition::CARRY => apart || carry == Carry::Only,
+                condition::OVERFLOW => apart,
+                _ => false,
+            };
+        }
+        if carry == Carry::Memory && matches!(pair, condition::CARRY | condition::CARRY_OR_ZERO) {
+            return false;
         }
         let shifts = matches!(base, Base::Shl | Base::Shr | Base::Sar | Base::Mul | Base::Shld | Base::Shrd);
         let double = matches!(base, Base::Shld | Base::Shrd);
@@ -117,7 +128,7 @@ impl Emitter<'_> {
             || !shifts
             || (matches!(base, Base::Shr | Base::Sar) && kind.size() == Size::B32)
             || (base == Base::Shl && kind.size() == Size::B32);
-        let overflow_ok = whole || matches!(carry, Carry::Both | Carry::Rol | Carry::Ror) || !shifts;
+        let overflow_ok = whole || apart || !shifts;
         let result_ok = whole || !double;
         match pair {
             condition::OVERFLOW => overflow_ok,
@@ -246,7 +257,7 @@ impl Emitter<'_> {
                     .i32_and();
                 return;
             }
-            Carry::Base | Carry::Only => {}
+            Carry::Base | Carry::Only | Carry::Memory => {}
         }
         let (a, b) = (local::FLAG_A, local::FLAG_B);
         let top = kind.size().bits() as i32 - 1;
@@ -289,7 +300,7 @@ impl Emitter<'_> {
                 self.w().local_get(local::FLAG_D).i32_const(top).i32_shr_u().i32_const(1).i32_and();
                 return;
             }
-            Carry::Base => {}
+            Carry::Base | Carry::Memory => {}
         }
         let (a, b, size) = (local::FLAG_A, local::FLAG_B, kind.size());
         match kind.base() {
@@ -411,9 +422,11 @@ impl Emitter<'_> {
         self.flags = FlagState::Static(Kind::EFLAGS);
     }
 
-    /// Makes the kind in its local one whose base is not memory.
+    /// Makes the kind in its local one that needs nothing of memory.
     pub(super) fn base_off_memory(&mut self) {
+        let (carry, memory) = (7 << 10, (Carry::Memory as i32) << 10);
         self.w().local_get(local::FLAG_KIND).i32_const(0xff).i32_and().i32_eqz();
+        self.w().local_get(local::FLAG_KIND).i32_const(carry).i32_and().i32_const(memory).i32_eq().i32_or();
         self.w().if_(BlockType::Empty);
         self.labels.push(Label::Plain);
         let state = self.flags;
@@ -429,7 +442,7 @@ impl Emitter<'_> {
         match self.flags {
             FlagState::Static(Kind::MEMORY) => {}
             FlagState::Static(kind) => {
-                if kind.is_memory() {
+                if kind.needs_memory() {
                     self.flags_to_eflags();
                 }
                 self.kind_to_local();
@@ -454,7 +467,7 @@ impl Emitter<'_> {
         match (self.flags, wanted) {
             (FlagState::Static(kind), FlagState::DynamicCarry) => {
                 let new = match kind.carry() {
-                    _ if kind.is_memory() => return self.carry_from_eflags(),
+                    _ if kind.needs_memory() => return self.carry_from_eflags(),
                     Carry::Base => {
                         if self.is_cheap(kind, condition::CARRY) {
                             self.carry(kind);
@@ -464,7 +477,7 @@ impl Emitter<'_> {
                         self.w().local_set(local::FLAG_D);
                         kind.with(Carry::Only, Size::B8)
                     }
-                    Carry::Only | Carry::Both => kind,
+                    Carry::Only | Carry::Both | Carry::Memory => kind,
                     Carry::Rol | Carry::Ror => {
                         self.carry(kind);
                         self.overflow(kind);

@@ -1,6 +1,6 @@
 //! What generated code leaves to functions of `vm-cpu`: assists, and operations that are not worth emitting.
 
-use vm_cpu::assist::{self, Effects};
+use vm_cpu::assist::{self, AssistId, Effects};
 use vm_cpu::ir::{Op, Slot, VSlot, each_read, written_slot};
 use wasm_encoder::ValType;
 
@@ -10,7 +10,7 @@ use crate::host::Request;
 impl Emitter<'_> {
     /// Calls an assist.
     pub(super) fn assist(&mut self, op: &Op) {
-        if self.vector_assist(op) {
+        if self.wide(op) || self.vector_assist(op) {
             return;
         }
         let row = assist::row(op.assist_number());
@@ -23,6 +23,11 @@ impl Emitter<'_> {
             self.spill();
             self.spill_fuel();
         }
+        let number = op.assist_number();
+        let all_vectors = number == AssistId::Fxsave as u16 || number == AssistId::Fxrstor as u16;
+        if all_vectors {
+            self.spill_vectors();
+        }
         each_read(op, |slot| self.store_operand(slot, !registers));
         self.vectors_to_memory(op, row.operands);
         let number = self.numbers.operation(*op);
@@ -30,8 +35,14 @@ impl Emitter<'_> {
         self.request();
         self.refused(does(Effects::TRAPS), does(Effects::MEMORY), registers);
         if registers {
-            self.reload();
+            self.reload_general();
             self.reload_fuel();
+        }
+        if all_vectors {
+            self.reload_vectors();
+        }
+        if does(Effects::CHANGES_STATE) {
+            self.reload_mxcsr();
         }
         if row.operands.starts_with('w') {
             self.load_result(op.dst);
@@ -121,6 +132,12 @@ impl Emitter<'_> {
         let flags = self.flags;
         self.sync_flags();
         self.flags = flags;
+    }
+
+    /// Stores all operands of an assist that works on vectors and memory of its own.
+    pub(super) fn operands_to_memory(&mut self, op: &Op, operands: &str) {
+        each_read(op, |slot| self.store_operand(slot, true));
+        self.vectors_to_memory(op, operands);
     }
 
     fn vectors_to_memory(&mut self, op: &Op, operands: &str) {

@@ -4,7 +4,7 @@ use vm_cpu::ir::{Code, Form, Op, Size, Slot};
 use wasm_encoder::{BlockType, ValType};
 
 use super::{Emitter, local};
-use crate::flow::{self, FlagState, constant_count, is_foreign, keeps_overflow};
+use crate::flow::{self, FlagState, constant_count, is_foreign, keeps_overflow, kept_carry};
 use crate::lazy::{Base, Carry, Kind};
 
 /// The plain part of operations that take two numbers.
@@ -313,7 +313,9 @@ impl Emitter<'_> {
         let known = match self.flags {
             FlagState::DynamicCarry => true,
             // The carry is where it has to be already.
-            FlagState::Static(kind) => !kind.is_memory() && matches!(kind.carry(), Carry::Only | Carry::Both),
+            FlagState::Static(kind) => {
+                matches!(kind.carry(), Carry::Only | Carry::Both) || kept_carry(self.flags) == Carry::Memory
+            }
             FlagState::Dynamic => false,
         };
         if !known {
@@ -424,18 +426,13 @@ impl Emitter<'_> {
                 self.get32(op.a);
                 self.put(op.dst, size);
             }
-            (Some(_), FlagState::Static(kind)) => {
-                if kind.is_memory() {
-                    self.flags_to_eflags();
-                }
+            (Some(_), FlagState::Static(_)) => {
                 self.rotated(op, size);
                 self.w().local_tee(local::FLAG_D);
                 self.put(op.dst, size);
             }
             (count, _) => {
                 self.kind_to_local();
-                self.flags = FlagState::Dynamic;
-                self.base_off_memory();
                 self.rotated(op, size);
                 self.w().local_set(local::SCRATCH2);
                 if count.is_some() {
@@ -568,7 +565,7 @@ impl Emitter<'_> {
 
     fn set_carry(&mut self, op: &Op) {
         match self.flags {
-            FlagState::Static(kind) if !kind.is_memory() && keeps_overflow(kind) => {}
+            FlagState::Static(kind) if keeps_overflow(kind) => {}
             _ => self.flags_to_eflags(),
         }
         self.get32(op.a);

@@ -32,8 +32,9 @@ impl Shape {
 
 /// Lane-wise operations; four numbers each, one a shape.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the names are instructions")]
 #[repr(u8)]
-pub(crate) enum Lanewise {
+pub enum Lanewise {
     Add,
     Sub,
     Mul,
@@ -49,8 +50,9 @@ pub(crate) enum Lanewise {
 
 /// Everything else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the names are instructions")]
 #[repr(u8)]
-pub(crate) enum Other {
+pub enum Other {
     Haddps = 64,
     Haddpd,
     Hsubps,
