@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PROGRAMS: [&str; 3] = ["names", "churn", "inodes"];
+const PROGRAMS: [&str; 4] = ["churn", "inodes", "kills", "names"];
 
 /// A file with an ext2 file system made by `mke2fs`, with the programs beside this file in `/bin`.
 pub struct Image {

@@ -31,6 +31,11 @@ impl Recording {
         commits.iter().rposition(|batch| batch.durability == Durability::Strict).map_or(0, |last| last + 1)
     }
 
+    /// How many commits are strict.
+    pub fn strict_commits(&self) -> usize {
+        self.commits.borrow().iter().filter(|batch| batch.durability == Durability::Strict).count()
+    }
+
     /// Bytes of pages the store holds.
     pub fn stored_bytes(&self) -> usize {
         self.pages.borrow().len() * PAGE_SIZE

@@ -78,9 +78,8 @@ impl Disk {
         let fs = fs.unwrap_or_else(|error| panic!("after {state} commits the disk cannot be mounted: {error}"));
         assert!(fs.orphans().is_empty(), "after {state} commits mounting has left orphans");
         for promise in promises.iter().filter(|promise| promise.states.contains(&state)) {
-            let found = block_on(content(&fs, &promise.path)).unwrap_or_else(|error| {
-                panic!("after {state} commits {} cannot be read: {error}", promise.path)
-            });
+            let found = block_on(content(&fs, &promise.path))
+                .unwrap_or_else(|error| panic!("after {state} commits {} cannot be read: {error}", promise.path));
             let kept = found.map_or(promise.allowed.is_empty(), |found| promise.allowed.contains(&found));
             assert!(kept, "after {state} commits {} holds {found:?}: {promise:?}", promise.path);
             counts.promises += 1;

@@ -12,8 +12,8 @@
 //! would be found out. Commits are lost from the end only: they are transactions of one log (IndexedDB keeps transactions
 //! of one store in order, and LevelDB below it replays its log up to the first record that is missing).
 //!
-//! `SKIFF_CRASH_STATES` sets how many states each of the tests looks at; the default is for every day, ten thousand for a
-//! thorough run (`cargo xtask durability`).
+//! `SKIFF_CRASH_STATES` sets how many states a test looks at, and how many processes are killed; the default is for every
+//! day, `cargo xtask durability` sets ten thousand.
 
 mod image;
 mod promise;
@@ -35,7 +35,7 @@ fn states_wanted() -> usize {
 /// Runs a program with different seeds until there were enough states, and looks at all of them.
 fn crash_everywhere(program: &str, block_size: u32, rounds: u32) {
     let wanted = states_wanted();
-    let (mut states, mut promises, mut seed) = (0, 0, 1);
+    let (mut states, mut promises, mut seed) = (0, 0, 1_u32);
     while states < wanted {
         let image = Image::make(&format!("{program}-{block_size}"), block_size);
         let recording = Rc::new(Recording::default());
@@ -43,7 +43,8 @@ fn crash_everywhere(program: &str, block_size: u32, rounds: u32) {
         let command = [format!("/bin/{program}"), seed.to_string(), rounds.to_string()];
         let said = session::run(&image, &recording, &command, u64::from(seed));
         let counts = replay::look_at_all(&image, &recording.commits(), &said);
-        println!("{program} with seed {seed}: {} states, {} promises looked at", counts.states, counts.promises);
+        let (count, strict) = (recording.count(), recording.strict_commits());
+        println!("{program}, seed {seed}: {count} commits, {strict} strict; {} promises looked at", counts.promises);
         states += counts.states;
         promises += counts.promises;
         seed += 1;
@@ -59,6 +60,16 @@ fn every_crash_keeps_what_fsync_promised() {
 #[test]
 fn every_crash_keeps_what_fsync_promised_with_small_blocks() {
     crash_everywhere("names", 1024, 600);
+}
+
+#[test]
+fn killed_processes_leave_nothing_half_done() {
+    let image = Image::make("kills", 4096);
+    let recording = Rc::new(Recording::default());
+    let command = ["/bin/kills".to_owned(), states_wanted().to_string(), "1".to_owned()];
+    let said = session::run(&image, &recording, &command, 1);
+    let counts = replay::look_at_last(&image, &recording.commits(), &said);
+    assert_eq!(counts.states, 1);
 }
 
 #[test]

@@ -6,13 +6,14 @@
 //!
 //! [`setup`] finds and installs tools ([`wasm_target`], [`apt`], [`node`]), [`client`] builds the browser client, [`demo`]
 //! makes the demo image and serves it, [`suites`] runs every test, [`transcripts`] compares programs with this
-//! computer's Linux, [`bench`] measures, [`check`] formats and lints.
+//! computer's Linux, [`durability`] crashes on purpose, [`bench`] measures, [`check`] formats and lints.
 
 mod apt;
 mod bench;
 mod check;
 mod client;
 mod demo;
+mod durability;
 mod image;
 mod node;
 mod setup;
@@ -38,6 +39,8 @@ usage: cargo xtask TASK [OPTIONS]
             NAME...         only these; --fast: the few that `test` runs; --list: name them all
             --in PLACE      where Skiff runs: native (the default) or node; may be repeated
             --release       build vmrun optimised
+  durability  look at the disk after every commit, as if everything had crashed there, and kill processes
+            --states N      so many states, so many processes (default 10000)
   setup   install what the other tasks need, and nothing else
   build   build the browser client into build/client and vm-client/browser/npm/wasm
   image   make the demo image in build/store (options of demo)
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(&rest),
         "test" => suites::run(&rest),
         "transcripts" => transcripts::run(&rest),
+        "durability" => durability::run(&rest),
         "bench" => bench::run(&rest).map(|()| true),
         "fmt" => check::format(&rest).map(|()| true),
         "lint" => check::lint().map(|()| true),
