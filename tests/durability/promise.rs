@@ -29,12 +29,28 @@ pub struct Promise {
     pub states: RangeInclusive<usize>,
 }
 
-/// All promises of a run.
+/// Something of a program's own that holds in every state after so many commits: rows of a database, a commit of git.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    pub text: String,
+    pub from: usize,
+}
+
+/// Everything a run has promised.
+pub struct Said {
+    /// Of files, those first that begin first.
+    pub promises: Vec<Promise>,
+    /// In the order they were made.
+    pub marks: Vec<Mark>,
+}
+
+/// Takes down what a program says.
 #[derive(Default)]
 pub struct Ledger {
     line: Vec<u8>,
     open: HashMap<String, Promise>,
     closed: Vec<Promise>,
+    marks: Vec<Mark>,
     done: bool,
 }
 
@@ -62,6 +78,10 @@ impl Ledger {
             "S" => (strict, vec![content(2)]),
             "R" => (count, vec![content(2), content(4)]),
             "A" => (strict, Vec::new()),
+            "M" => {
+                self.marks.push(Mark { text: words[1].to_owned(), from: strict });
+                return;
+            }
             "done" => {
                 self.done = true;
                 return;
@@ -80,11 +100,11 @@ impl Ledger {
         }
     }
 
-    /// Every promise, those first that begin first.
-    pub fn finish(mut self) -> Vec<Promise> {
+    /// Everything said.
+    pub fn finish(mut self) -> Said {
         assert!(self.done, "the program has not come to its end");
         self.closed.extend(self.open.into_values());
         self.closed.sort_by_key(|promise| *promise.states.start());
-        self.closed
+        Said { promises: self.closed, marks: self.marks }
     }
 }

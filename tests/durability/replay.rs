@@ -14,7 +14,7 @@ use ext2::{Ext2, Ext2Error, Ino, MountOptions};
 use vm_block::{Batch, BlockDevice, BlockError, FileDevice, PAGE_SIZE};
 
 use crate::image::{Image, check};
-use crate::promise::{Content, Promise};
+use crate::promise::{Content, Mark, Said};
 
 /// How much was looked at.
 #[derive(Default)]
@@ -23,24 +23,27 @@ pub struct Counts {
     pub promises: usize,
 }
 
+/// Looks at a program's own files on a disk: the file with the disk, and the last mark in force there.
+pub type Judge<'a> = &'a dyn Fn(&Path, &Mark);
+
 /// Looks at the states after no commit, after the first, and so on to the last.
-pub fn look_at_all(image: &Image, commits: &[Batch], promises: &[Promise]) -> Counts {
+pub fn look_at_all(image: &Image, commits: &[Batch], said: &Said, judge: Judge<'_>) -> Counts {
     let mut disk = Disk::new(image);
     let mut counts = Counts::default();
-    disk.look(0, promises, &mut counts);
+    disk.look(0, said, judge, &mut counts);
     for (index, batch) in commits.iter().enumerate() {
         disk.apply(batch);
-        disk.look(index + 1, promises, &mut counts);
+        disk.look(index + 1, said, judge, &mut counts);
     }
     counts
 }
 
 /// Looks at the state after all commits.
-pub fn look_at_last(image: &Image, commits: &[Batch], promises: &[Promise]) -> Counts {
+pub fn look_at_last(image: &Image, commits: &[Batch], said: &Said) -> Counts {
     let mut disk = Disk::new(image);
     let mut counts = Counts::default();
     commits.iter().for_each(|batch| disk.apply(batch));
-    disk.look(commits.len(), promises, &mut counts);
+    disk.look(commits.len(), said, &|_, _| {}, &mut counts);
     counts
 }
 
@@ -72,12 +75,12 @@ impl Disk {
     }
 
     /// Mounts, which frees orphans, checks, and undoes what mounting has changed.
-    fn look(&self, state: usize, promises: &[Promise], counts: &mut Counts) {
+    fn look(&self, state: usize, said: &Said, judge: Judge<'_>, counts: &mut Counts) {
         let device = Undoing::new(&self.path);
         let fs = block_on(Ext2::mount(&device, MountOptions::default()));
         let fs = fs.unwrap_or_else(|error| panic!("after {state} commits the disk cannot be mounted: {error}"));
         assert!(fs.orphans().is_empty(), "after {state} commits mounting has left orphans");
-        for promise in promises.iter().filter(|promise| promise.states.contains(&state)) {
+        for promise in said.promises.iter().filter(|promise| promise.states.contains(&state)) {
             let found = block_on(content(&fs, &promise.path))
                 .unwrap_or_else(|error| panic!("after {state} commits {} cannot be read: {error}", promise.path));
             let kept = found.map_or(promise.allowed.is_empty(), |found| promise.allowed.contains(&found));
@@ -85,6 +88,10 @@ impl Disk {
             counts.promises += 1;
         }
         check(Command::new("e2fsck").arg("-fn").arg(&self.path));
+        if let Some(mark) = said.marks.iter().rfind(|mark| mark.from <= state) {
+            judge(&self.path, mark);
+            counts.promises += 1;
+        }
         device.undo();
         counts.states += 1;
     }

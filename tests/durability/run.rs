@@ -13,8 +13,10 @@
 //! of one store in order, and LevelDB below it replays its log up to the first record that is missing).
 //!
 //! `SKIFF_CRASH_STATES` sets how many states a test looks at, and how many processes are killed; the default is for every
-//! day, `cargo xtask durability` sets ten thousand.
+//! day, `cargo xtask durability` sets ten thousand and gives the Debian tree that the tests of real programs ([`debian`])
+//! take theirs from.
 
+mod debian;
 mod image;
 mod promise;
 mod record;
@@ -42,7 +44,7 @@ fn crash_everywhere(program: &str, block_size: u32, rounds: u32) {
         let rounds = rounds.min(2 + (wanted - states) as u32);
         let command = [format!("/bin/{program}"), seed.to_string(), rounds.to_string()];
         let said = session::run(&image, &recording, &command, u64::from(seed));
-        let counts = replay::look_at_all(&image, &recording.commits(), &said);
+        let counts = replay::look_at_all(&image, &recording.commits(), &said, &|_, _| {});
         let (count, strict) = (recording.count(), recording.strict_commits());
         println!("{program}, seed {seed}: {count} commits, {strict} strict; {} promises looked at", counts.promises);
         states += counts.states;

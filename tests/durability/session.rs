@@ -11,7 +11,7 @@ use vm_machine::{Machine, MachineOptions, Program, Stdio, StreamSink};
 use vm_rt::Clock as _;
 
 use crate::image::Image;
-use crate::promise::{Ledger, Promise};
+use crate::promise::{Ledger, Said};
 use crate::record::{Recording, RecordingStore};
 
 /// Longest time between two commits nobody asked for, microseconds.
@@ -30,7 +30,7 @@ impl StreamSink for Promises {
 }
 
 /// Runs a program to its end while relaxed commits are made at random moments; gives what it promised.
-pub fn run(image: &Image, recording: &Rc<Recording>, command: &[String], seed: u64) -> Vec<Promise> {
+pub fn run(image: &Image, recording: &Rc<Recording>, command: &[String], seed: u64) -> Said {
     let clock = Rc::new(OsClock::default());
     let host = Host { clock: clock.clone(), entropy: Rc::new(OsEntropy), console: Rc::new(TerminalConsole) };
     let machine = Machine::new(host, &MachineOptions { memory: 64 << 20, ..MachineOptions::default() });
@@ -41,7 +41,7 @@ pub fn run(image: &Image, recording: &Rc<Recording>, command: &[String], seed: u
     let program = Program {
         file: command[0].clone(),
         argv: command.to_vec(),
-        envp: Vec::new(),
+        envp: vec!["PATH=/usr/bin".to_owned(), "HOME=/tmp".to_owned()],
         cwd: "/".to_owned(),
         uid: 0,
         gid: 0,

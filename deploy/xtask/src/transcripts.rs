@@ -59,6 +59,12 @@ pub(crate) fn count(options: &[String]) -> Result<(u64, u64)> {
     Ok((passed, failed))
 }
 
+/// The unpacked tree of a set.
+pub(crate) fn debian_tree(set: &str) -> Result<std::path::PathBuf> {
+    apt::ensure(apt::DEMO)?;
+    Ok(tree::prepare(Table::read()?.set(set)?)?.root)
+}
+
 struct Options {
     names: Vec<String>,
     places: Vec<Place>,
