@@ -244,7 +244,9 @@ programs! {
     auxiliary
     clocks
     credentials
+    direct_sockets
     echo_beside_loops
+    epoll
     exec
     exec_state
     faults
@@ -253,6 +255,7 @@ programs! {
     frames
     futex_ops
     hello
+    interfaces
     job_control
     jobs
     memory
@@ -264,10 +267,14 @@ programs! {
     signal_delivery
     signals
     stack_growth
+    tcp
     threads
     timers
     times
     transfers
+    udp
+    unix_rights
+    unix_sockets
     unwinding
     wait_status
 }

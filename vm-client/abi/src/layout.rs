@@ -1,5 +1,24 @@
 //! Putting values at offsets of a struct, and getting them out, little-endian.
 
+/// The size of a pointer and of `long` in the programs whose structures these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// i386.
+    Bits32,
+    /// x86-64.
+    Bits64,
+}
+
+impl Width {
+    /// Bytes of a pointer.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Bits32 => 4,
+            Self::Bits64 => 8,
+        }
+    }
+}
+
 /// Writes fields into the bytes of a struct. Offsets are ours, so one beyond the end is a bug and panics.
 pub struct Writer<'a> {
     bytes: &'a mut [u8],
@@ -29,6 +48,14 @@ impl<'a> Writer<'a> {
     /// Puts a value at an offset.
     pub fn u64(&mut self, at: usize, value: u64) {
         self.bytes(at, &value.to_le_bytes());
+    }
+
+    /// Puts a pointer or `long` at an offset, cut to its size.
+    pub fn word(&mut self, width: Width, at: usize, value: u64) {
+        match width {
+            Width::Bits32 => self.u32(at, value as u32),
+            Width::Bits64 => self.u64(at, value),
+        }
     }
 }
 
@@ -70,6 +97,14 @@ impl<'a> Reader<'a> {
     /// The value at an offset.
     pub fn u64(self, at: usize) -> u64 {
         u64::from_le_bytes(self.array(at))
+    }
+
+    /// The pointer or unsigned `long` at an offset.
+    pub fn word(self, width: Width, at: usize) -> u64 {
+        match width {
+            Width::Bits32 => u64::from(self.u32(at)),
+            Width::Bits64 => self.u64(at),
+        }
     }
 
     /// The value at an offset.

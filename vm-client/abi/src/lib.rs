@@ -4,6 +4,7 @@
 //! never by casting memory.
 
 pub mod auxv;
+pub mod epoll;
 pub mod errno;
 pub mod fcntl;
 pub mod flock;
@@ -15,6 +16,7 @@ pub mod nr;
 pub mod poll;
 pub mod siginfo;
 pub mod signal;
+pub mod socket;
 pub mod stat;
 pub mod termios;
 pub mod time;

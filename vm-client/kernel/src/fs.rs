@@ -3,11 +3,13 @@
 mod cpuinfo;
 pub mod dev;
 pub mod devpts;
+pub mod epoll;
 pub mod eventfd;
 pub mod ext2;
 pub(crate) mod generated;
 pub mod inotify;
 pub mod memfd;
+pub mod pidfd;
 pub mod pipe;
 pub mod proc;
 pub mod signalfd;

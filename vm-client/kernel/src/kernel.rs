@@ -14,6 +14,7 @@ use vm_rt::{Executor, Timers, Turn, WaitQueue};
 use crate::host::Host;
 use crate::loader::vdso::Vdso;
 use crate::mm::{self, Memory, OomOutcome};
+use crate::net::Net;
 use crate::syscall::futex::FutexTable;
 use crate::syscall::table::Row;
 use crate::syscall::table_i386;
@@ -50,6 +51,8 @@ pub struct Kernel {
     pub ptys: Rc<PtyTable>,
     /// Files.
     pub vfs: Rc<Vfs>,
+    /// Sockets.
+    pub net: Rc<Net>,
     /// Where traced system calls are printed; `None` while tracing is off.
     pub strace: RefCell<Option<Rc<dyn crate::strace::Output>>>,
     /// uname(2).
@@ -58,6 +61,8 @@ pub struct Kernel {
     pub signal_arrived: WaitQueue,
     /// Waiters of futex(2).
     pub(crate) futexes: FutexTable,
+    /// Files that epoll(7) instances watch, together.
+    pub(crate) epoll_watches: Rc<Cell<usize>>,
     /// Woken when the real time was set.
     pub realtime_moved: WaitQueue,
     /// The i386 system calls.
@@ -148,10 +153,12 @@ impl Kernel {
             clock,
             processes: ProcessTable::new(max_tasks),
             vfs: Vfs::new(),
+            net: Rc::default(),
             strace: RefCell::default(),
             uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
             signal_arrived: WaitQueue::new(),
             futexes: FutexTable::default(),
+            epoll_watches: Rc::default(),
             realtime_moved: WaitQueue::new(),
             calls: table_i386::table(),
             init: OnceCell::new(),

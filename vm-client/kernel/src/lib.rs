@@ -10,6 +10,7 @@ pub mod host;
 pub mod kernel;
 pub mod loader;
 pub mod mm;
+pub mod net;
 pub mod signal;
 pub mod strace;
 pub mod syscall;

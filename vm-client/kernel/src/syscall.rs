@@ -3,6 +3,7 @@
 mod attr;
 mod cx;
 mod directory;
+mod epoll;
 mod event_files;
 mod fcntl;
 mod fd;
@@ -12,6 +13,7 @@ mod memory;
 mod mount;
 mod names;
 mod open;
+pub(crate) mod pidfd;
 pub mod poll;
 mod prctl;
 mod process;

@@ -99,7 +99,7 @@ impl File for InputFile {
         }
     }
 
-    fn wait(&self, _interest: Ready) -> Io<'_, ()> {
+    fn wait(&self, _interest: Ready) -> Io<'static, ()> {
         Io::later(self.0.changed.wait())
     }
 
@@ -162,7 +162,7 @@ impl File for Output {
         }
     }
 
-    fn wait(&self, _interest: Ready) -> Io<'_, ()> {
+    fn wait(&self, _interest: Ready) -> Io<'static, ()> {
         Io::later(self.drained.wait())
     }
 

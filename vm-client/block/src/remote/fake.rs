@@ -193,13 +193,13 @@ impl Socket for FakeSocket {
         while let Some(action) = server.poll_action() {
             match action {
                 ServerAction::Open { manifest, .. } => server.opened(self.network.read(&manifest).map(drop)),
-                ServerAction::Read { hash, .. } => {
+                ServerAction::Read { hash, fresh, .. } => {
                     self.connection.reads.borrow_mut().push(hash);
                     if !self.connection.stalled.get() {
-                        server.object(hash, self.network.read(&hash));
+                        server.object(hash, fresh, self.network.read(&hash));
                     }
                 }
-                ServerAction::Close { .. } => {}
+                ServerAction::Profile { .. } | ServerAction::Close { .. } => {}
             }
         }
         drop(server);

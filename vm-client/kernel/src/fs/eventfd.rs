@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use linux_abi::poll::Ready;
-use vm_rt::{Io, WaitQueue};
+use vm_rt::{Io, WaitQueue, first_of};
 
 use crate::vfs::{File, IoMode};
 use crate::{Errno, Result, SyscallCx};
@@ -23,7 +23,10 @@ pub enum Take {
 pub struct EventFd {
     count: Cell<u64>,
     take: Take,
-    changed: WaitQueue,
+    /// Woken when something was added.
+    added: WaitQueue,
+    /// Woken when something was taken.
+    taken: WaitQueue,
 }
 
 const MAX: u64 = u64::MAX - 1;
@@ -31,7 +34,7 @@ const MAX: u64 = u64::MAX - 1;
 impl EventFd {
     /// A counter that begins at `count`.
     pub fn new(count: u64, take: Take) -> Rc<Self> {
-        Rc::new(Self { count: Cell::new(count), take, changed: WaitQueue::new() })
+        Rc::new(Self { count: Cell::new(count), take, added: WaitQueue::new(), taken: WaitQueue::new() })
     }
 
     fn try_take(&self) -> Option<u64> {
@@ -41,7 +44,7 @@ impl EventFd {
         }
         let taken = if self.take == Take::One { 1 } else { count };
         self.count.set(count - taken);
-        self.changed.wake_all();
+        self.taken.wake_all();
         Some(taken)
     }
 
@@ -50,7 +53,7 @@ impl EventFd {
             None => false,
             Some(count) => {
                 self.count.set(count);
-                self.changed.wake_all();
+                self.added.wake_all();
                 true
             }
         }
@@ -69,7 +72,7 @@ impl File for EventFd {
         }
         Io::later(async move {
             loop {
-                let change = self.changed.wait();
+                let change = self.added.wait();
                 if let Some(value) = self.try_take() {
                     buf.copy_from_slice(&value.to_le_bytes());
                     return Ok(8);
@@ -94,7 +97,7 @@ impl File for EventFd {
         }
         Io::later(async move {
             loop {
-                let change = self.changed.wait();
+                let change = self.taken.wait();
                 if self.try_add(value) {
                     return Ok(8);
                 }
@@ -114,8 +117,18 @@ impl File for EventFd {
         ready
     }
 
-    fn wait(&self, _interest: Ready) -> Io<'_, ()> {
-        Io::later(self.changed.wait())
+    fn wait(&self, interest: Ready) -> Io<'static, ()> {
+        if !interest.intersects(Ready::OUT | Ready::WRNORM) {
+            return Io::later(self.added.wait());
+        }
+        let (added, taken) = (self.added.wait(), self.taken.wait());
+        Io::later(async move {
+            first_of(added, taken).await;
+        })
+    }
+
+    fn fdinfo(&self, _cx: &SyscallCx) -> String {
+        format!("eventfd-count: {:16x}\n", self.count.get())
     }
 
     fn description(&self) -> Option<String> {

@@ -218,7 +218,7 @@ impl File for Inotify {
         if self.queue.borrow().is_empty() { Ready::NONE } else { Ready::IN | Ready::RDNORM }
     }
 
-    fn wait(&self, _interest: Ready) -> Io<'_, ()> {
+    fn wait(&self, _interest: Ready) -> Io<'static, ()> {
         Io::later(self.readable.wait())
     }
 

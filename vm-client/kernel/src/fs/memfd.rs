@@ -3,7 +3,9 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use linux_abi::fcntl::{F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, O_RDWR};
+use linux_abi::fcntl::{
+    F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, O_LARGEFILE, O_RDWR,
+};
 
 use super::tmpfs::{TmpFs, TmpInode, TmpOptions};
 use crate::vfs::{Dentry, FileSystem, Inode, OpenFile, OpenFlags, Path};
@@ -24,7 +26,7 @@ pub async fn open(cx: &SyscallCx, name: &[u8], seals: u32) -> Result<Rc<OpenFile
     shown.extend_from_slice(name);
     let as_inode: Rc<dyn Inode> = Rc::clone(&inode) as Rc<dyn Inode>;
     let dentry = Dentry::unlinked_child(&mount.root, &shown, as_inode);
-    let flags = OpenFlags(O_RDWR);
+    let flags = OpenFlags(O_RDWR | O_LARGEFILE);
     let file = inode.open(cx, flags).await?;
     Ok(OpenFile::new(vfs, file, Path { mount, dentry }, flags))
 }

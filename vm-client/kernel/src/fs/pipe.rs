@@ -285,7 +285,7 @@ impl File for PipeEnd {
         ready
     }
 
-    fn wait(&self, _interest: Ready) -> Io<'_, ()> {
+    fn wait(&self, _interest: Ready) -> Io<'static, ()> {
         match (self.reads, self.writes) {
             (true, false) => Io::later(self.pipe.readable.wait()),
             (false, _) => Io::later(self.pipe.writable.wait()),

@@ -117,11 +117,15 @@ impl File for SignalFd {
         if waiting & self.wanted.get().0 != 0 { Ready::IN | Ready::RDNORM } else { Ready::NONE }
     }
 
-    fn wait(&self, _interest: Ready) -> Io<'_, ()> {
+    fn wait(&self, _interest: Ready) -> Io<'static, ()> {
         match self.kernel.upgrade() {
             Some(kernel) => Io::later(kernel.signal_arrived.wait()),
             None => Io::ready(()),
         }
+    }
+
+    fn fdinfo(&self, _cx: &SyscallCx) -> String {
+        format!("sigmask:\t{:016x}\n", self.wanted.get().0)
     }
 
     fn description(&self) -> Option<String> {

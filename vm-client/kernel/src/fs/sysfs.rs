@@ -1,4 +1,4 @@
-//! sysfs: what programs ask of /sys without devices: how many processors there are.
+//! sysfs: what programs ask of /sys without devices: how many processors there are, and the loopback interface.
 
 use std::rc::Rc;
 
@@ -31,9 +31,46 @@ const CLASS: &[Fixed] = &[
     directory!("block", &[]),
     directory!("drm", &[]),
     directory!("input", &[]),
-    directory!("net", &[]),
+    directory!("net", NET),
     directory!("tty", &[]),
 ];
+
+const NET: &[Fixed] = &[directory!("lo", LOOPBACK)];
+
+const LOOPBACK: &[Fixed] = &[
+    constant!("address", "00:00:00:00:00:00\n"),
+    constant!("broadcast", "00:00:00:00:00:00\n"),
+    constant!("carrier", "1\n"),
+    constant!("dev_id", "0x0\n"),
+    constant!("flags", "0x9\n"),
+    constant!("ifindex", "1\n"),
+    constant!("iflink", "1\n"),
+    constant!("mtu", "65536\n"),
+    constant!("operstate", "unknown\n"),
+    directory!("statistics", LOOPBACK_STATISTICS),
+    constant!("tx_queue_len", "1000\n"),
+    constant!("type", "772\n"),
+    constant!("uevent", "INTERFACE=lo\nIFINDEX=1\n"),
+];
+
+const LOOPBACK_STATISTICS: &[Fixed] = &[
+    crate::fs::generated::file!("rx_bytes", loopback_bytes),
+    constant!("rx_dropped", "0\n"),
+    constant!("rx_errors", "0\n"),
+    crate::fs::generated::file!("rx_packets", loopback_packets),
+    crate::fs::generated::file!("tx_bytes", loopback_bytes),
+    constant!("tx_dropped", "0\n"),
+    constant!("tx_errors", "0\n"),
+    crate::fs::generated::file!("tx_packets", loopback_packets),
+];
+
+fn loopback_packets(cx: &SyscallCx) -> Result<Vec<u8>> {
+    Ok(format!("{}\n", cx.kernel.net.loopback.so_far().0).into_bytes())
+}
+
+fn loopback_bytes(cx: &SyscallCx) -> Result<Vec<u8>> {
+    Ok(format!("{}\n", cx.kernel.net.loopback.so_far().1).into_bytes())
+}
 
 const DEV: &[Fixed] = &[directory!("block", &[]), directory!("char", &[])];
 

@@ -58,6 +58,13 @@ impl TimerFd {
         self.kernel.upgrade().map_or(Duration::ZERO, |kernel| kernel.now_monotonic())
     }
 
+    /// Expirations since the last read.
+    fn pending(&self, now: Duration) -> u64 {
+        let Some(next) = self.next.get().filter(|next| *next <= now) else { return 0 };
+        let interval = self.interval.get();
+        if interval.is_zero() { 1 } else { ((now - next).as_nanos() / interval.as_nanos()) as u64 + 1 }
+    }
+
     /// Expirations since the last read; counts from now on again.
     fn take(&self) -> Option<u64> {
         let now = self.now();
@@ -113,8 +120,18 @@ impl File for TimerFd {
         if expired { Ready::IN | Ready::RDNORM } else { Ready::NONE }
     }
 
-    fn wait(&self, _interest: Ready) -> Io<'_, ()> {
+    fn wait(&self, _interest: Ready) -> Io<'static, ()> {
         Io::later(self.expired())
+    }
+
+    fn fdinfo(&self, cx: &SyscallCx) -> String {
+        let now = cx.kernel.now_monotonic();
+        let (left, interval) = self.get(now);
+        let ticks = self.pending(now);
+        let pair = |time: Duration| format!("({}, {})", time.as_secs(), time.subsec_nanos());
+        let (value, interval) = (pair(left), pair(interval));
+        let clock = if self.real_time { 0 } else { 1 };
+        format!("clockid: {clock}\nticks: {ticks}\nsettime flags: 00\nit_value: {value}\nit_interval: {interval}\n")
     }
 
     fn description(&self) -> Option<String> {

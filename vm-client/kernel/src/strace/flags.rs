@@ -267,6 +267,51 @@ pub(super) const SOCKET_TYPE: Names = names!(
     SOCK_STREAM = 1,
 );
 
+pub(super) const SOCKETCALL: Names = names!(
+    SYS_SOCKET = 1,
+    SYS_BIND = 2,
+    SYS_CONNECT = 3,
+    SYS_LISTEN = 4,
+    SYS_ACCEPT = 5,
+    SYS_GETSOCKNAME = 6,
+    SYS_GETPEERNAME = 7,
+    SYS_SOCKETPAIR = 8,
+    SYS_SEND = 9,
+    SYS_RECV = 10,
+    SYS_SENDTO = 11,
+    SYS_RECVFROM = 12,
+    SYS_SHUTDOWN = 13,
+    SYS_SETSOCKOPT = 14,
+    SYS_GETSOCKOPT = 15,
+    SYS_SENDMSG = 16,
+    SYS_RECVMSG = 17,
+    SYS_ACCEPT4 = 18,
+    SYS_RECVMMSG = 19,
+    SYS_SENDMMSG = 20,
+);
+
+pub(super) const MESSAGE: Names = names!(
+    MSG_OOB = 0x1,
+    MSG_PEEK = 0x2,
+    MSG_DONTROUTE = 0x4,
+    MSG_CTRUNC = 0x8,
+    MSG_TRUNC = 0x20,
+    MSG_DONTWAIT = 0x40,
+    MSG_EOR = 0x80,
+    MSG_WAITALL = 0x100,
+    MSG_ERRQUEUE = 0x2000,
+    MSG_NOSIGNAL = 0x4000,
+    MSG_MORE = 0x8000,
+    MSG_WAITFORONE = 0x10000,
+    MSG_CMSG_CLOEXEC = 0x4000_0000,
+);
+
+pub(super) const SHUTDOWN: Names = names!(SHUT_RD = 0, SHUT_WR = 1, SHUT_RDWR = 2);
+
+pub(super) const EPOLL: Names = names!(EPOLL_CLOEXEC = O_CLOEXEC);
+
+pub(super) const EPOLL_CTL: Names = names!(EPOLL_CTL_ADD = 1, EPOLL_CTL_DEL = 2, EPOLL_CTL_MOD = 3);
+
 pub(super) const IOCTL: Names = names!(
     TCGETS = tty::TCGETS,
     TCSETS = tty::TCSETS,

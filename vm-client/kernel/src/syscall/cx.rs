@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::rc::Rc;
 
+use linux_abi::layout::Width;
 use vm_mem::VirtAddr;
 
 use crate::mm::Mm;
@@ -22,6 +23,11 @@ impl SyscallCx {
     /// The caller's address space.
     pub fn mm(&self) -> Rc<Mm> {
         self.task.mm().expect("a task in a system call has not ended and has an address space")
+    }
+
+    /// The size of a pointer in the structures of the call: that of the table the caller came through.
+    pub fn width(&self) -> Width {
+        Width::Bits32
     }
 
     /// Reads user memory; EFAULT if any byte cannot be read. Never call it under a lock.
@@ -85,6 +91,11 @@ impl SyscallCx {
     /// Writes a 32-bit word.
     pub async fn write_u32(&self, to: u64, value: u32) -> Result<()> {
         self.write_user(to, &value.to_le_bytes()).await
+    }
+
+    /// Writes a `long`.
+    pub async fn write_word(&self, to: u64, value: u64) -> Result<()> {
+        self.write_user(to, value.to_le_bytes().get(..self.width().bytes()).unwrap_or_default()).await
     }
 
     /// Waits, unless a signal that is not blocked arrives first: then ERESTARTSYS, and the wait was dropped.

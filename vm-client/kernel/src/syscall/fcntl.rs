@@ -50,8 +50,7 @@ async fn fcntl64(cx: &SyscallCx, [fd, command, arg, ..]: Args) -> Result<i64> {
         }
         F_GETFD => files.on_exec(fd).map(fd_flags),
         F_SETFD => files.set_on_exec(fd, OnExec::from_flag(arg as u32, FD_CLOEXEC)).map(|()| 0),
-        // i386 programs open large files without saying so.
-        F_GETFL => Ok(i64::from(file.flags().0 | if file.is_path_only() { 0 } else { O_LARGEFILE })),
+        F_GETFL => Ok(i64::from(file.flags().0)),
         F_SETFL => set_flags(cx, &file, arg as u32),
         F_GETOWN => Ok(i64::from(file.owner())),
         F_SETOWN => {

@@ -79,13 +79,13 @@ async fn wait_ready(
 
 /// Exchanges the signal mask for the time of a call, as ppoll(2) and pselect(2) do. When a signal ended the wait, the old
 /// mask comes back only after its handler was set up.
-struct TemporaryMask<'a> {
+pub(super) struct TemporaryMask<'a> {
     cx: &'a SyscallCx,
     old: Option<SigSet>,
 }
 
 impl<'a> TemporaryMask<'a> {
-    async fn install(cx: &'a SyscallCx, addr: u64, size: u64) -> Result<Self> {
+    pub(super) async fn install(cx: &'a SyscallCx, addr: u64, size: u64) -> Result<Self> {
         if addr == 0 {
             return Ok(Self { cx, old: None });
         }
@@ -101,7 +101,7 @@ impl<'a> TemporaryMask<'a> {
         Ok(Self { cx, old: Some(old) })
     }
 
-    fn finish<T>(self, result: Result<T>) -> Result<T> {
+    pub(super) fn finish<T>(self, result: Result<T>) -> Result<T> {
         if let Some(old) = self.old {
             if matches!(result, Err(Errno::ERESTARTNOHAND | Errno::EINTR)) {
                 self.cx.task.saved_mask.set(Some(old));
@@ -113,7 +113,8 @@ impl<'a> TemporaryMask<'a> {
     }
 }
 
-fn after(cx: &SyscallCx, timeout: Duration) -> Duration {
+/// A time from now, on guest monotonic time.
+pub(super) fn after(cx: &SyscallCx, timeout: Duration) -> Duration {
     cx.kernel.now_monotonic().saturating_add(timeout)
 }
 
@@ -199,21 +200,28 @@ fn no_handler_restarts(result: Result<i64>) -> Result<i64> {
 
 // ---- timeouts that the calls write back ----
 
+/// How a timeout is laid out in the caller's memory.
 #[derive(Clone, Copy)]
-enum TimeLayout {
+pub(super) enum TimeLayout {
     Timeval32,
     Timespec32,
     Timespec64,
 }
 
-struct Timeout {
+/// A timeout that the caller gave by address.
+pub(super) struct Timeout {
     addr: u64,
     layout: TimeLayout,
     deadline: Option<Duration>,
 }
 
 impl Timeout {
-    async fn read(cx: &SyscallCx, addr: u64, layout: TimeLayout) -> Result<Self> {
+    /// When it ends, on guest monotonic time; `None` is never.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    pub(super) async fn read(cx: &SyscallCx, addr: u64, layout: TimeLayout) -> Result<Self> {
         if addr == 0 {
             return Ok(Self { addr, layout, deadline: None });
         }

@@ -17,12 +17,12 @@ pub(super) const ROWS: &[Row] = &[
     wait!(7, "waitpid", waitpid),
     wait!(11, "execve", execve),
     wait!(114, "wait4", wait4),
-    wait!(120, "clone", sys_clone, "no namespaces, no pidfd"),
+    wait!(120, "clone", sys_clone, "no namespaces"),
     wait!(190, "vfork", vfork),
     now!(252, "exit_group", exit_group),
-    wait!(284, "waitid", waitid, "no pidfd"),
+    wait!(284, "waitid", waitid),
     wait!(358, "execveat", execveat),
-    wait!(435, "clone3", clone3, "no namespaces, pidfd, cgroup or chosen tid"),
+    wait!(435, "clone3", clone3, "no namespaces, cgroup or chosen tid"),
 ];
 
 fn exit(cx: &SyscallCx, args: Args) -> Result<i64> {
@@ -57,8 +57,10 @@ async fn sys_clone(cx: &SyscallCx, [word, stack, parent_tid, tls, child_tid, _]:
         child_tid,
         tls,
         wanted_tid: 0,
+        // The older call has one place for both.
+        pidfd: parent_tid,
     };
-    if args.flags & flags::PIDFD != 0 {
+    if args.flags & flags::PIDFD != 0 && args.flags & flags::PARENT_SETTID != 0 {
         return Err(Errno::EINVAL);
     }
     clone(cx, args).await.map(i64::from)
@@ -82,8 +84,8 @@ async fn clone3(cx: &SyscallCx, [at, size, ..]: Args) -> Result<i64> {
         bytes.copy_from_slice(&raw[8 * index..8 * index + 8]);
         u64::from_le_bytes(bytes)
     };
-    let [word, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size] =
-        [0, 2, 3, 4, 5, 6, 7, 8, 9].map(field);
+    let [word, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size] =
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(field);
     if exit_signal > 64 || word & 0xff != 0 {
         return Err(Errno::EINVAL);
     }
@@ -104,6 +106,7 @@ async fn clone3(cx: &SyscallCx, [at, size, ..]: Args) -> Result<i64> {
         child_tid,
         tls,
         wanted_tid: 0,
+        pidfd,
     };
     clone(cx, args).await.map(i64::from)
 }
@@ -156,20 +159,34 @@ async fn waitid(cx: &SyscallCx, [kind, id, info, flags, usage, _]: Args) -> Resu
     const P_ALL: u64 = 0;
     const P_PID: u64 = 1;
     const P_PGID: u64 = 2;
+    const P_PIDFD: u64 = 3;
     let flags = flags as u32;
     let states = options::WEXITED | options::WSTOPPED | options::WCONTINUED;
     let known = states | options::WNOHANG | options::WNOWAIT | options::WNOTHREAD | options::WCLONE | options::WALL;
     if flags & !known != 0 || flags & states == 0 {
         return Err(Errno::EINVAL);
     }
+    let asked = flags;
+    let mut flags = flags;
     let which = match (kind, id as i32) {
         (P_ALL, _) => Which::Any,
+        (P_PIDFD, fd) if fd >= 0 => {
+            let nonblock = cx.files().get(fd)?.nonblock();
+            if nonblock {
+                flags |= options::WNOHANG;
+            }
+            Which::Pid(super::pidfd::process(cx, id)?.pid)
+        }
         (P_PID, pid) if pid > 0 => Which::Pid(pid),
         (P_PGID, 0) => Which::Pgrp(cx.task.group.pgrp.get()),
         (P_PGID, pgrp) if pgrp > 0 => Which::Pgrp(pgrp),
         _ => return Err(Errno::EINVAL),
     };
     let found = wait_for(cx, which, flags).await?;
+    if found.is_none() && flags != asked {
+        // The descriptor does not wait, and the call did not ask for that.
+        return Err(Errno::EAGAIN);
+    }
     if let (Some(found), true) = (&found, usage != 0) {
         cx.write_user(usage, &encode_rusage(&found.usage)).await?;
     }

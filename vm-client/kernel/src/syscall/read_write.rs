@@ -2,8 +2,10 @@
 
 use linux_abi::fcntl::O_APPEND;
 
+use super::socket::{read_socket, write_socket};
 use super::table::{Args, Row, wait};
 use super::user_buffer::{UserBuffer, read_file, write_file};
+use crate::net::Socket;
 use crate::vfs::Whence;
 use crate::{Errno, Result, SyscallCx};
 
@@ -37,26 +39,40 @@ pub(super) fn offset(low: u64, high: u64) -> Result<u64> {
 async fn read(cx: &SyscallCx, [fd, addr, len, ..]: Args) -> Result<i64> {
     let file = cx.files().get(fd as i32)?;
     file.check_readable()?;
-    Ok(read_file(cx, &file, None, UserBuffer::one(addr, len)).await? as i64)
+    let buffer = UserBuffer::one(addr, len);
+    if file.downcast::<Socket>().is_some() {
+        return Ok(read_socket(cx, &file, buffer).await? as i64);
+    }
+    Ok(read_file(cx, &file, None, buffer).await? as i64)
 }
 
 async fn write(cx: &SyscallCx, [fd, addr, len, ..]: Args) -> Result<i64> {
     let file = cx.files().get(fd as i32)?;
     file.check_writable()?;
-    Ok(write_file(cx, &file, None, UserBuffer::one(addr, len)).await? as i64)
+    let buffer = UserBuffer::one(addr, len);
+    if file.downcast::<Socket>().is_some() {
+        return Ok(write_socket(cx, &file, buffer).await? as i64);
+    }
+    Ok(write_file(cx, &file, None, buffer).await? as i64)
 }
 
 async fn readv(cx: &SyscallCx, [fd, iov, count, ..]: Args) -> Result<i64> {
     let file = cx.files().get(fd as i32)?;
     file.check_readable()?;
-    let buffer = UserBuffer::iovec_i386(cx, iov, count).await?;
+    let buffer = UserBuffer::iovec(cx, iov, count).await?;
+    if file.downcast::<Socket>().is_some() {
+        return Ok(read_socket(cx, &file, buffer).await? as i64);
+    }
     Ok(read_file(cx, &file, None, buffer).await? as i64)
 }
 
 async fn writev(cx: &SyscallCx, [fd, iov, count, ..]: Args) -> Result<i64> {
     let file = cx.files().get(fd as i32)?;
     file.check_writable()?;
-    let buffer = UserBuffer::iovec_i386(cx, iov, count).await?;
+    let buffer = UserBuffer::iovec(cx, iov, count).await?;
+    if file.downcast::<Socket>().is_some() {
+        return Ok(write_socket(cx, &file, buffer).await? as i64);
+    }
     Ok(write_file(cx, &file, None, buffer).await? as i64)
 }
 
@@ -78,7 +94,7 @@ async fn preadv(cx: &SyscallCx, [fd, iov, count, low, high, _]: Args) -> Result<
     let at = offset(low, high)?;
     let file = cx.files().get(fd as i32)?;
     file.check_readable()?;
-    let buffer = UserBuffer::iovec_i386(cx, iov, count).await?;
+    let buffer = UserBuffer::iovec(cx, iov, count).await?;
     Ok(read_file(cx, &file, Some(at), buffer).await? as i64)
 }
 
@@ -86,7 +102,7 @@ async fn pwritev(cx: &SyscallCx, [fd, iov, count, low, high, _]: Args) -> Result
     let at = offset(low, high)?;
     let file = cx.files().get(fd as i32)?;
     file.check_writable()?;
-    let buffer = UserBuffer::iovec_i386(cx, iov, count).await?;
+    let buffer = UserBuffer::iovec(cx, iov, count).await?;
     Ok(write_file(cx, &file, Some(at), buffer).await? as i64)
 }
 
@@ -106,7 +122,7 @@ async fn preadv2(cx: &SyscallCx, [fd, iov, count, low, high, flags]: Args) -> Re
     }
     let file = cx.files().get(fd as i32)?;
     file.check_readable()?;
-    let buffer = UserBuffer::iovec_i386(cx, iov, count).await?;
+    let buffer = UserBuffer::iovec(cx, iov, count).await?;
     Ok(read_file(cx, &file, at, buffer).await? as i64)
 }
 
@@ -117,7 +133,7 @@ async fn pwritev2(cx: &SyscallCx, [fd, iov, count, low, high, flags]: Args) -> R
     }
     let file = cx.files().get(fd as i32)?;
     file.check_writable()?;
-    let buffer = UserBuffer::iovec_i386(cx, iov, count).await?;
+    let buffer = UserBuffer::iovec(cx, iov, count).await?;
     let at = if flags & RWF_APPEND != 0 && !file.flags().has(O_APPEND) { Some(file.file().size()) } else { at };
     let written = write_file(cx, &file, at, buffer).await?;
     if flags & (0x2 | 0x4) != 0 {

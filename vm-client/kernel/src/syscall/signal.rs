@@ -49,7 +49,7 @@ const SIGSET_SIZE: u64 = 8;
 // ---- sending ----
 
 /// A signal number as kill(2) takes it: `None` is 0, which only checks.
-fn number(signal: u64) -> Result<Option<Signal>> {
+pub(super) fn number(signal: u64) -> Result<Option<Signal>> {
     match signal as u32 {
         0 => Ok(None),
         number => Signal::new(number).map(Some).ok_or(Errno::EINVAL),
@@ -57,7 +57,7 @@ fn number(signal: u64) -> Result<Option<Signal>> {
 }
 
 /// Whether the caller may send this signal.
-fn may_kill(cx: &SyscallCx, target: &ThreadGroup, signal: Option<Signal>) -> bool {
+pub(super) fn may_kill(cx: &SyscallCx, target: &ThreadGroup, signal: Option<Signal>) -> bool {
     let mine = cx.creds();
     let Some(leader) = target.leader() else { return mine.capable(cap::KILL) };
     let theirs = leader.credentials();
@@ -136,7 +136,7 @@ fn tgkill(cx: &SyscallCx, [tgid, tid, signal, ..]: Args) -> Result<i64> {
     kill_thread(cx, &task, number(signal)?)
 }
 
-async fn read_info(cx: &SyscallCx, signal: u64, at: u64) -> Result<SigInfo> {
+pub(super) async fn read_info(cx: &SyscallCx, signal: u64, at: u64) -> Result<SigInfo> {
     let signal = number(signal)?.ok_or(Errno::EINVAL)?;
     let mut raw = [0; SIGINFO_SIZE];
     cx.read_user(at, &mut raw).await?;
@@ -144,7 +144,7 @@ async fn read_info(cx: &SyscallCx, signal: u64, at: u64) -> Result<SigInfo> {
 }
 
 /// Nobody but the kernel and kill(2) itself may claim to be them.
-fn check_forgery(cx: &SyscallCx, target: Pid, info: &SigInfo) -> Result<()> {
+pub(super) fn check_forgery(cx: &SyscallCx, target: Pid, info: &SigInfo) -> Result<()> {
     let forged = info.code >= 0 || info.code == code::SI_TKILL;
     if forged && target != cx.task.pid() { Err(Errno::EPERM) } else { Ok(()) }
 }

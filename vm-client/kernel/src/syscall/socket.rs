@@ -1,100 +1,50 @@
-//! Sockets, as far as a machine without a network has them (socket(2)).
+//! Sockets (socket(2)): descriptors, addresses and options. Messages are in `message`.
 //!
-//! Programs ask before they talk: a Unix socket finds nobody listening, an Internet socket finds the network unreachable, at
-//! once. Both doors of i386 lead here: socketcall(2), which glibc uses, and the direct calls.
+//! Both doors of i386 lead here: socketcall(2), which glibc uses, and the direct calls, which musl uses. What the caller's
+//! structures look like is known to `linux_abi::socket` alone; behind this file there are only decoded values.
 
-use std::any::Any;
+mod control;
+mod message;
+
 use std::rc::Rc;
 
-use linux_abi::poll::Ready;
-use vm_rt::Io;
+use linux_abi::fcntl::O_CLOEXEC;
+use linux_abi::socket::*;
 
 use super::table::{Args, Row, wait};
-use crate::task::Resource;
-use crate::vfs::permission::{self, May};
-use crate::vfs::{Anonymous, File, Follow, IoMode, OnExec, OpenFile, OpenFlags, walk};
+use crate::net::protocol::shut;
+use crate::net::{Socket, unix};
+use crate::vfs::{OnExec, OpenFile};
 use crate::{Errno, Result, SyscallCx};
 
+pub(super) use message::{read_socket, write_socket};
+
 pub(super) const ROWS: &[Row] = &[
-    wait!(102, "socketcall", socketcall, "Unix and IPv4 sockets that nobody answers"),
-    wait!(359, "socket", socket, "Unix and IPv4 sockets that nobody answers"),
-    wait!(360, "socketpair", socketpair, "not yet: EOPNOTSUPP"),
-    wait!(361, "bind", bind, "Internet addresses only"),
-    wait!(362, "connect", connect, "nobody answers"),
-    wait!(363, "listen", listen, "not yet: EOPNOTSUPP"),
-    wait!(364, "accept4", accept4, "nobody connects: EINVAL"),
-    wait!(365, "getsockopt", getsockopt, "the common options"),
-    wait!(366, "setsockopt", setsockopt, "accepted, without effect"),
-    wait!(367, "getsockname", getsockname, "never bound"),
-    wait!(368, "getpeername", getpeername, "never connected"),
-    wait!(369, "sendto", sendto, "nobody answers"),
-    wait!(370, "sendmsg", sendmsg, "nobody answers"),
-    wait!(371, "recvfrom", recvfrom, "nothing arrives"),
-    wait!(372, "recvmsg", recvmsg, "nothing arrives"),
-    wait!(373, "shutdown", shutdown, "never connected"),
+    wait!(102, "socketcall", socketcall),
+    wait!(337, "recvmmsg", message::recvmmsg),
+    wait!(345, "sendmmsg", message::sendmmsg),
+    wait!(359, "socket", socket, "Unix, Internet and netlink sockets; the Internet is the loopback interface"),
+    wait!(360, "socketpair", socketpair),
+    wait!(361, "bind", bind),
+    wait!(362, "connect", connect),
+    wait!(363, "listen", listen),
+    wait!(364, "accept4", accept4),
+    wait!(365, "getsockopt", getsockopt),
+    wait!(366, "setsockopt", setsockopt, "filters are accepted and let everything pass"),
+    wait!(367, "getsockname", getsockname),
+    wait!(368, "getpeername", getpeername),
+    wait!(369, "sendto", message::sendto),
+    wait!(370, "sendmsg", message::sendmsg),
+    wait!(371, "recvfrom", message::recvfrom),
+    wait!(372, "recvmsg", message::recvmsg),
+    wait!(373, "shutdown", shutdown),
+    wait!(417, "recvmmsg_time64", message::recvmmsg_time64),
 ];
 
-const AF_UNIX: u16 = 1;
-const AF_INET: u16 = 2;
-const SOCK_STREAM: u32 = 1;
-const SOCK_DGRAM: u32 = 2;
-const SOCK_SEQPACKET: u32 = 5;
-const MSG_DONTWAIT: u64 = 0x40;
+/// The longest option value that is looked at.
+const OPTION_MAX: usize = 4096;
 
-/// A socket without a peer.
-struct Socket {
-    family: u16,
-    kind: u32,
-    protocol: u32,
-}
-
-impl Socket {
-    fn is_datagram(&self) -> bool {
-        self.kind == SOCK_DGRAM
-    }
-
-    /// What sending without an address comes to.
-    fn not_connected(&self) -> Errno {
-        if self.family == AF_INET && self.is_datagram() { Errno::EDESTADDRREQ } else { Errno::ENOTCONN }
-    }
-
-    async fn receive(&self, cx: &SyscallCx, nonblock: bool) -> Result<usize> {
-        if !self.is_datagram() {
-            return Err(if self.family == AF_UNIX { Errno::EINVAL } else { Errno::ENOTCONN });
-        }
-        if nonblock {
-            return Err(Errno::EAGAIN);
-        }
-        cx.interruptible(std::future::pending()).await
-    }
-}
-
-impl File for Socket {
-    fn read<'a>(&'a self, cx: &'a SyscallCx, mode: IoMode, _: &'a mut [u8]) -> Io<'a, Result<usize>> {
-        Io::later(self.receive(cx, mode.nonblock))
-    }
-
-    fn write<'a>(&'a self, _: &'a SyscallCx, _: IoMode, _: &'a [u8]) -> Io<'a, Result<usize>> {
-        Io::ready(Err(self.not_connected()))
-    }
-
-    fn poll(&self, interest: Ready) -> Ready {
-        let _ = interest;
-        if self.is_datagram() { Ready::OUT | Ready::WRNORM } else { Ready::OUT | Ready::WRNORM | Ready::HUP }
-    }
-
-    fn wait(&self, interest: Ready) -> Io<'_, ()> {
-        if self.poll(interest).intersects(interest | Ready::HUP) {
-            return Io::ready(());
-        }
-        Io::later(std::future::pending())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
+/// The open file of a descriptor, if it is a socket.
 fn find(cx: &SyscallCx, fd: u64) -> Result<Rc<OpenFile>> {
     let file = cx.files().get(fd as i32)?;
     if file.downcast::<Socket>().is_some() { Ok(file) } else { Err(Errno::ENOTSOCK) }
@@ -107,8 +57,9 @@ fn as_socket(file: &OpenFile) -> Result<&Socket> {
 async fn socketcall(cx: &SyscallCx, [call, at, ..]: Args) -> Result<i64> {
     const COUNTS: [usize; 21] = [0, 3, 3, 3, 2, 3, 3, 3, 4, 4, 4, 6, 6, 2, 5, 5, 3, 3, 4, 5, 4];
     let count = *COUNTS.get(call as usize).filter(|_| call > 0).ok_or(Errno::EINVAL)?;
-    let mut raw = vec![0; 4 * count];
-    cx.read_user(at, &mut raw).await?;
+    let mut raw = [0; 24];
+    let raw = raw.get_mut(..4 * count).ok_or(Errno::EINVAL)?;
+    cx.read_user(at, raw).await?;
     let mut args: Args = [0; 6];
     for (arg, word) in args.iter_mut().zip(raw.chunks_exact(4)) {
         *arg = u64::from(u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
@@ -122,204 +73,165 @@ async fn socketcall(cx: &SyscallCx, [call, at, ..]: Args) -> Result<i64> {
         6 => getsockname(cx, args).await,
         7 => getpeername(cx, args).await,
         8 => socketpair(cx, args).await,
-        9 => sendto(cx, [args[0], args[1], args[2], args[3], 0, 0]).await,
-        10 => recvfrom(cx, [args[0], args[1], args[2], args[3], 0, 0]).await,
-        11 => sendto(cx, args).await,
-        12 => recvfrom(cx, args).await,
+        9 => message::sendto(cx, [args[0], args[1], args[2], args[3], 0, 0]).await,
+        10 => message::recvfrom(cx, [args[0], args[1], args[2], args[3], 0, 0]).await,
+        11 => message::sendto(cx, args).await,
+        12 => message::recvfrom(cx, args).await,
         13 => shutdown(cx, args).await,
         14 => setsockopt(cx, args).await,
         15 => getsockopt(cx, args).await,
-        16 => sendmsg(cx, args).await,
-        17 => recvmsg(cx, args).await,
+        16 => message::sendmsg(cx, args).await,
+        17 => message::recvmsg(cx, args).await,
         18 => accept4(cx, args).await,
-        // recvmmsg and sendmmsg: one message at least is tried.
-        19 => recvmsg(cx, [args[0], args[1], args[3], 0, 0, 0]).await,
-        _ => sendmsg(cx, [args[0], args[1], args[3], 0, 0, 0]).await,
+        19 => message::recvmmsg(cx, args).await,
+        _ => message::sendmmsg(cx, args).await,
     }
+}
+
+/// Takes a type word apart: the type and its flags.
+fn split_type(word: u64) -> Result<(u32, u32)> {
+    let (kind, flags) = (word as u32 & 0xf, word as u32 & !0xf);
+    if flags & !(SOCK_NONBLOCK | SOCK_CLOEXEC) != 0 { Err(Errno::EINVAL) } else { Ok((kind, flags)) }
 }
 
 async fn socket(cx: &SyscallCx, [family, kind, protocol, ..]: Args) -> Result<i64> {
-    const SOCK_NONBLOCK: u32 = linux_abi::fcntl::O_NONBLOCK;
-    const SOCK_CLOEXEC: u32 = linux_abi::fcntl::O_CLOEXEC;
-    let (family, flags, protocol) = (family as u16, kind as u32 & !0xf, protocol as u32);
-    let kind = kind as u32 & 0xf;
-    if flags & !(SOCK_NONBLOCK | SOCK_CLOEXEC) != 0 {
-        return Err(Errno::EINVAL);
-    }
-    match (family, kind, protocol) {
-        (AF_UNIX, SOCK_STREAM | SOCK_DGRAM | SOCK_SEQPACKET, 0 | 1) => {}
-        (AF_UNIX, SOCK_STREAM | SOCK_DGRAM | SOCK_SEQPACKET, _) => return Err(Errno::EPROTONOSUPPORT),
-        (AF_INET, SOCK_STREAM, 0 | 6) | (AF_INET, SOCK_DGRAM, 0 | 17) => {}
-        (AF_INET, SOCK_STREAM | SOCK_DGRAM, _) => return Err(Errno::EPROTONOSUPPORT),
-        (AF_UNIX | AF_INET, ..) => return Err(Errno::ESOCKTNOSUPPORT),
-        _ => return Err(Errno::EAFNOSUPPORT),
-    }
-    let socket = Rc::new(Socket { family, kind, protocol });
-    let on_exec = OnExec::from_flag(flags, SOCK_CLOEXEC);
-    let flags = OpenFlags(linux_abi::fcntl::O_RDWR | flags & SOCK_NONBLOCK);
-    let mode = linux_abi::stat::S_IFSOCK | 0o777;
-    let file = cx.kernel.vfs.open_anonymous(cx, Anonymous::Socket, mode, socket, flags);
-    let limit = cx.task.group.rlimits.borrow().soft(Resource::Nofile);
-    cx.files().insert_from(0, file, on_exec, limit).map(i64::from)
+    let (kind, flags) = split_type(kind)?;
+    let (common, protocol) = Socket::create(cx, family, kind, protocol as u32)?;
+    let file = Socket::open(cx, common, protocol, flags);
+    cx.install(file, OnExec::from_flag(flags, O_CLOEXEC)).map(i64::from)
 }
 
-async fn socketpair(_: &SyscallCx, _: Args) -> Result<i64> {
-    Err(Errno::EOPNOTSUPP)
+async fn socketpair(cx: &SyscallCx, [family, kind, protocol, to, ..]: Args) -> Result<i64> {
+    let (kind, flags) = split_type(kind)?;
+    if family != u64::from(AF_UNIX) {
+        Socket::create(cx, family, kind, protocol as u32)?;
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let [a, b] = unix::pair(cx, kind, protocol as u32)?;
+    let on_exec = OnExec::from_flag(flags, O_CLOEXEC);
+    let open = |one: Rc<unix::Unix>| Socket::open(cx, Rc::clone(&one.common), one, flags);
+    let (a, b) = (open(a), open(b));
+    let files = cx.files();
+    let first = cx.install(a, on_exec)?;
+    let second = cx.install(b, on_exec).inspect_err(|_| drop(files.remove(first)))?;
+    let mut raw = [0; 8];
+    raw[..4].copy_from_slice(&first.to_le_bytes());
+    raw[4..].copy_from_slice(&second.to_le_bytes());
+    if let Err(errno) = cx.write_user(to, &raw).await {
+        drop(files.remove(first));
+        drop(files.remove(second));
+        return Err(errno);
+    }
+    Ok(0)
 }
 
-/// Family and the bytes of an address.
-async fn read_address(cx: &SyscallCx, at: u64, len: u64) -> Result<(u16, Vec<u8>)> {
-    if !(2..=128).contains(&len) {
+/// The address at a place of the caller's memory.
+async fn read_address(cx: &SyscallCx, at: u64, len: u64) -> Result<SockAddr> {
+    let len = usize::try_from(len as u32 as i32).map_err(|_| Errno::EINVAL)?;
+    if len > SOCKADDR_MAX {
         return Err(Errno::EINVAL);
     }
-    let mut raw = vec![0; len as usize];
-    cx.read_user(at, &mut raw).await?;
-    let family = u16::from_le_bytes([raw[0], raw[1]]);
-    Ok((family, raw.split_off(2)))
+    let mut raw = [0; SOCKADDR_MAX];
+    let raw = raw.get_mut(..len).ok_or(Errno::EINVAL)?;
+    cx.read_user(at, raw).await?;
+    SockAddr::decode(raw)
+}
+
+/// Writes an address, cut to the room that the word at `len_at` tells, and its length to that word.
+async fn write_address(cx: &SyscallCx, at: u64, len_at: u64, address: &[u8]) -> Result<()> {
+    let room = usize::try_from(cx.read_u32(len_at).await? as i32).map_err(|_| Errno::EINVAL)?;
+    cx.write_user(at, address.get(..room).unwrap_or(address)).await?;
+    cx.write_u32(len_at, address.len() as u32).await
 }
 
 async fn bind(cx: &SyscallCx, [fd, at, len, ..]: Args) -> Result<i64> {
     let file = find(cx, fd)?;
-    let (family, rest) = read_address(cx, at, len).await?;
-    match as_socket(&file)?.family {
-        AF_UNIX => Err(Errno::EOPNOTSUPP),
-        _ if family != AF_INET => Err(Errno::EAFNOSUPPORT),
-        // Port, then address: only "any" is an address of this machine.
-        _ if rest.get(2..6) == Some(&[0; 4]) => Ok(0),
-        _ => Err(Errno::EADDRNOTAVAIL),
-    }
+    let address = read_address(cx, at, len).await?;
+    as_socket(&file)?.protocol.bind(cx, address).await?;
+    Ok(0)
 }
 
 async fn connect(cx: &SyscallCx, [fd, at, len, ..]: Args) -> Result<i64> {
     let file = find(cx, fd)?;
-    let (family, rest) = read_address(cx, at, len).await?;
-    reach(cx, as_socket(&file)?, family, &rest).await
-}
-
-/// What trying to reach an address comes to.
-async fn reach(cx: &SyscallCx, socket: &Socket, family: u16, rest: &[u8]) -> Result<i64> {
-    if socket.family == AF_INET {
-        return Err(match family {
-            // AF_UNSPEC dissolves an association that there is not.
-            0 if socket.is_datagram() => return Ok(0),
-            AF_INET if rest.len() < 6 => Errno::EINVAL,
-            AF_INET => Errno::ENETUNREACH,
-            _ => Errno::EAFNOSUPPORT,
-        });
-    }
-    if family != AF_UNIX {
-        return Err(Errno::EINVAL);
-    }
-    let name = rest.split(|byte| *byte == 0).next().unwrap_or_default();
-    if name.is_empty() {
-        // An abstract name.
-        return Err(Errno::ECONNREFUSED);
-    }
-    let path = walk::resolve(cx, linux_abi::fcntl::AT_FDCWD, name, Follow::Yes).await?;
-    permission::check(&path.inode().metadata(), &cx.creds(), May::WRITE)?;
-    // A socket that nobody listens on, or no socket at all.
-    Err(Errno::ECONNREFUSED)
-}
-
-async fn listen(cx: &SyscallCx, [fd, ..]: Args) -> Result<i64> {
-    find(cx, fd)?;
-    Err(Errno::EOPNOTSUPP)
-}
-
-async fn accept4(cx: &SyscallCx, [fd, ..]: Args) -> Result<i64> {
-    let file = find(cx, fd)?;
-    Err(if as_socket(&file)?.is_datagram() { Errno::EOPNOTSUPP } else { Errno::EINVAL })
-}
-
-async fn write_option(cx: &SyscallCx, at: u64, len_at: u64, value: &[u8]) -> Result<i64> {
-    let room = cx.read_u32(len_at).await?;
-    if (room as i32) < 0 {
-        return Err(Errno::EINVAL);
-    }
-    let len = value.len().min(room as usize);
-    cx.write_user(at, &value[..len]).await?;
-    cx.write_u32(len_at, len as u32).await?;
+    let address = read_address(cx, at, len).await?;
+    let socket = as_socket(&file)?;
+    let patience = socket.common.patience_to_send(cx, file.nonblock());
+    socket.protocol.connect(cx, address, patience).await?;
     Ok(0)
 }
 
-async fn getsockopt(cx: &SyscallCx, [fd, level, name, value, len, _]: Args) -> Result<i64> {
-    const SOL_SOCKET: u64 = 1;
+async fn listen(cx: &SyscallCx, [fd, backlog, ..]: Args) -> Result<i64> {
+    let file = find(cx, fd)?;
+    let backlog = (backlog as u32 as usize).min(unix::SOMAXCONN);
+    as_socket(&file)?.protocol.listen(cx, backlog)?;
+    Ok(0)
+}
+
+async fn accept4(cx: &SyscallCx, [fd, at, len_at, flags, ..]: Args) -> Result<i64> {
+    let flags = flags as u32;
+    if flags & !(SOCK_NONBLOCK | SOCK_CLOEXEC) != 0 {
+        return Err(Errno::EINVAL);
+    }
     let file = find(cx, fd)?;
     let socket = as_socket(&file)?;
-    if level != SOL_SOCKET {
-        return Err(if socket.family == AF_UNIX { Errno::EOPNOTSUPP } else { Errno::ENOPROTOOPT });
+    let patience = socket.common.patience_to_receive(cx, file.nonblock());
+    let protocol = socket.protocol.accept(cx, patience).await?;
+    let accepted = Socket::open(cx, protocol.common(), Rc::clone(&protocol), flags);
+    if at != 0 {
+        let peer = protocol.accepted_peer().map_err(|_| Errno::ECONNABORTED)?;
+        write_address(cx, at, len_at, &peer.encode()).await?;
     }
-    let word = match name {
-        3 => socket.kind,
-        // SO_ERROR, SO_REUSEADDR, SO_BROADCAST, SO_KEEPALIVE, SO_ACCEPTCONN
-        2 | 4 | 6 | 9 | 30 => 0,
-        7 | 8 => 212_992,
-        38 => socket.protocol,
-        39 => u32::from(socket.family),
-        _ => return Err(Errno::ENOPROTOOPT),
+    cx.install(accepted, OnExec::from_flag(flags, O_CLOEXEC)).map(i64::from)
+}
+
+async fn getsockname(cx: &SyscallCx, [fd, at, len_at, ..]: Args) -> Result<i64> {
+    let file = find(cx, fd)?;
+    let address = as_socket(&file)?.protocol.local();
+    write_address(cx, at, len_at, &address.encode()).await?;
+    Ok(0)
+}
+
+async fn getpeername(cx: &SyscallCx, [fd, at, len_at, ..]: Args) -> Result<i64> {
+    let file = find(cx, fd)?;
+    let address = as_socket(&file)?.protocol.peer()?;
+    write_address(cx, at, len_at, &address.encode()).await?;
+    Ok(0)
+}
+
+async fn getsockopt(cx: &SyscallCx, [fd, level, name, at, len_at, _]: Args) -> Result<i64> {
+    let file = find(cx, fd)?;
+    let room = usize::try_from(cx.read_u32(len_at).await? as i32).map_err(|_| Errno::EINVAL)?;
+    let socket = as_socket(&file)?;
+    let result = socket.get_option(cx, level as u32, name as u32, room);
+    if result == Err(Errno::ERANGE) {
+        // The size that would do comes out with the error (SO_PEERGROUPS).
+        let needed = socket.get_option(cx, level as u32, name as u32, usize::MAX)?;
+        cx.write_u32(len_at, needed.len() as u32).await?;
+    }
+    let value = result?;
+    let value = value.get(..room).unwrap_or(&value);
+    cx.write_user(at, value).await?;
+    cx.write_u32(len_at, value.len() as u32).await?;
+    Ok(0)
+}
+
+async fn setsockopt(cx: &SyscallCx, [fd, level, name, at, len, _]: Args) -> Result<i64> {
+    let file = find(cx, fd)?;
+    let len = usize::try_from(len as u32 as i32).map_err(|_| Errno::EINVAL)?;
+    let mut value = vec![0; len.min(OPTION_MAX)];
+    cx.read_user(at, &mut value).await?;
+    as_socket(&file)?.set_option(cx, level as u32, name as u32, &value)?;
+    Ok(0)
+}
+
+async fn shutdown(cx: &SyscallCx, [fd, how, ..]: Args) -> Result<i64> {
+    let file = find(cx, fd)?;
+    let how = match how as u32 {
+        0 => shut::READ,
+        1 => shut::WRITE,
+        2 => shut::BOTH,
+        _ => return Err(Errno::EINVAL),
     };
-    write_option(cx, value, len, &word.to_le_bytes()).await
-}
-
-async fn setsockopt(cx: &SyscallCx, [fd, level, _, value, len, _]: Args) -> Result<i64> {
-    const SOL_SOCKET: u64 = 1;
-    let file = find(cx, fd)?;
-    if level != SOL_SOCKET && as_socket(&file)?.family == AF_UNIX {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    if len < 4 {
-        return Err(Errno::EINVAL);
-    }
-    cx.read_u32(value).await?;
+    as_socket(&file)?.protocol.shutdown(how)?;
     Ok(0)
-}
-
-async fn getsockname(cx: &SyscallCx, [fd, at, len, ..]: Args) -> Result<i64> {
-    let file = find(cx, fd)?;
-    let socket = as_socket(&file)?;
-    let size = if socket.family == AF_UNIX { 2 } else { 16 };
-    let mut raw = vec![0; size];
-    raw[..2].copy_from_slice(&socket.family.to_le_bytes());
-    let room = cx.read_u32(len).await?;
-    if (room as i32) < 0 {
-        return Err(Errno::EINVAL);
-    }
-    cx.write_user(at, &raw[..size.min(room as usize)]).await?;
-    cx.write_u32(len, size as u32).await?;
-    Ok(0)
-}
-
-async fn getpeername(cx: &SyscallCx, [fd, ..]: Args) -> Result<i64> {
-    find(cx, fd)?;
-    Err(Errno::ENOTCONN)
-}
-
-async fn sendto(cx: &SyscallCx, [fd, _, _, _, at, len]: Args) -> Result<i64> {
-    let file = find(cx, fd)?;
-    let socket = as_socket(&file)?;
-    if at == 0 || !socket.is_datagram() {
-        return Err(socket.not_connected());
-    }
-    let (family, rest) = read_address(cx, at, len).await?;
-    reach(cx, socket, family, &rest).await
-}
-
-async fn sendmsg(cx: &SyscallCx, [fd, header, flags, ..]: Args) -> Result<i64> {
-    let (at, len) = (cx.read_u32(header).await?, cx.read_u32(header + 4).await?);
-    sendto(cx, [fd, 0, 0, flags, u64::from(at), u64::from(len)]).await
-}
-
-async fn recvfrom(cx: &SyscallCx, [fd, _, _, flags, ..]: Args) -> Result<i64> {
-    let file = find(cx, fd)?;
-    let nonblock = file.nonblock() || flags & MSG_DONTWAIT != 0;
-    as_socket(&file)?.receive(cx, nonblock).await.map(|count| count as i64)
-}
-
-async fn recvmsg(cx: &SyscallCx, [fd, _, flags, ..]: Args) -> Result<i64> {
-    recvfrom(cx, [fd, 0, 0, flags, 0, 0]).await
-}
-
-async fn shutdown(cx: &SyscallCx, [fd, ..]: Args) -> Result<i64> {
-    find(cx, fd)?;
-    Err(Errno::ENOTCONN)
 }

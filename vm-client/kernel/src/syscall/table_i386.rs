@@ -2,9 +2,9 @@
 
 use super::table::{Row, build};
 use super::{
-    attr, directory, event_files, fcntl, fd, futex, identity, memory, mount, names, open, poll, prctl, process, random,
-    read_write, resource, schedule, signal, socket, stat, sync, system, thread_area, time, timer, transfer,
-    waitable_files, xattr,
+    attr, directory, epoll, event_files, fcntl, fd, futex, identity, memory, mount, names, open, pidfd, poll, prctl,
+    process, random, read_write, resource, schedule, signal, socket, stat, sync, system, thread_area, time, timer,
+    transfer, waitable_files, xattr,
 };
 
 /// Every topic's rows.
@@ -12,6 +12,7 @@ const TOPICS: &[&[Row]] = &[
     futex::ROWS,
     identity::ROWS,
     memory::ROWS,
+    pidfd::ROWS,
     poll::ROWS,
     prctl::ROWS,
     process::ROWS,
@@ -27,6 +28,7 @@ const TOPICS: &[&[Row]] = &[
     transfer::ROWS,
     attr::ROWS,
     directory::ROWS,
+    epoll::ROWS,
     event_files::ROWS,
     fcntl::ROWS,
     fd::ROWS,

@@ -284,7 +284,7 @@ async fn vmsplice(cx: &SyscallCx, [fd, iov, count, flags, ..]: Args) -> Result<i
     if !is_pipe(&file) {
         return Err(Errno::EBADF);
     }
-    let buffer = UserBuffer::iovec_i386(cx, iov, count).await?;
+    let buffer = UserBuffer::iovec(cx, iov, count).await?;
     let moved = if file.flags().writable() {
         write_file(cx, &file, None, buffer).await?
     } else {

@@ -4,6 +4,7 @@
 //! writable: a piece is at most [`PIECE`] bytes, its destination is populated, the file fills a kernel buffer, and the
 //! buffer is copied out.
 
+use linux_abi::layout::Width;
 use vm_mem::{Access, VirtAddr};
 
 use crate::vfs::{OpenFile, notify};
@@ -37,20 +38,30 @@ impl UserBuffer {
         Self { segments: vec![Segment { addr, len }], done: 0 }
     }
 
-    /// What an array of `struct iovec` of i386 names.
-    pub(crate) async fn iovec_i386(cx: &SyscallCx, addr: u64, count: u64) -> Result<Self> {
+    /// What an array of `struct iovec` names.
+    pub(crate) async fn iovec(cx: &SyscallCx, addr: u64, count: u64) -> Result<Self> {
         let count = usize::try_from(count).ok().filter(|count| *count <= UIO_MAXIOV).ok_or(Errno::EINVAL)?;
-        let mut raw = vec![0; count * 8];
+        let width = cx.width();
+        let mut raw = vec![0; count * 2 * width.bytes()];
         cx.read_user(addr, &mut raw).await?;
         let mut segments = Vec::with_capacity(count);
         let mut total = 0usize;
-        for entry in raw.chunks_exact(8) {
+        for entry in raw.chunks_exact(2 * width.bytes()) {
             let reader = linux_abi::layout::Reader::new(entry);
-            let len = usize::try_from(reader.i32(4)).map_err(|_| Errno::EINVAL)?.min(MAX_RW_COUNT - total);
+            let len = match width {
+                Width::Bits32 => i64::from(reader.i32(4)),
+                Width::Bits64 => reader.i64(8),
+            };
+            let len = usize::try_from(len).map_err(|_| Errno::EINVAL)?.min(MAX_RW_COUNT - total);
             total += len;
-            segments.push(Segment { addr: u64::from(reader.u32(0)), len });
+            segments.push(Segment { addr: reader.word(width, 0), len });
         }
         Ok(Self { segments, done: 0 })
+    }
+
+    /// EFAULT unless at least the beginning can be written. The rest is found out when it is.
+    pub(crate) async fn check_writable(&self, cx: &SyscallCx) -> Result<()> {
+        self.next_accessible(cx, 1, Access::Write).await.map(|_| ())
     }
 
     /// How many bytes there are.

@@ -53,6 +53,8 @@ pub(crate) struct CloneArgs {
     pub(crate) tls: u64,
     /// The number the child is to have (`set_tid` of clone3(2)); 0 for any.
     pub(crate) wanted_tid: Pid,
+    /// Where the descriptor of the child is written (CLONE_PIDFD).
+    pub(crate) pidfd: u64,
 }
 
 /// Makes a task that goes on behind the system call with 0 in eax, and returns its number.
@@ -113,8 +115,21 @@ pub(crate) async fn clone(cx: &SyscallCx, args: CloneArgs) -> Result<Pid> {
     if has(flags::CHILD_SETTID) {
         let _ = mm.write(VirtAddr(args.child_tid), &tid.to_le_bytes()).await;
     }
+    let pidfd = if has(flags::PIDFD) {
+        let fd = crate::syscall::pidfd::open(cx, &group, 0)?;
+        if let Err(errno) = cx.write_u32(args.pidfd, fd as u32).await {
+            drop(cx.files().remove(fd as i32));
+            return Err(errno);
+        }
+        Some(fd as i32)
+    } else {
+        None
+    };
     // While memory was written the process may have been told to end.
     if parent.fatal_signal_pending() {
+        if let Some(fd) = pidfd {
+            drop(cx.files().remove(fd));
+        }
         return Err(Errno::ERESTARTNOINTR);
     }
 
@@ -163,7 +178,7 @@ fn check(cx: &SyscallCx, args: &CloneArgs) -> Result<()> {
         let allowed = cx.creds().capable(cap::SYS_ADMIN);
         return Err(if allowed { Errno::EINVAL } else { Errno::EPERM });
     }
-    if has(flags::PIDFD) || has(flags::INTO_CGROUP) || args.wanted_tid != 0 {
+    if has(flags::PIDFD) && has(flags::THREAD) || has(flags::INTO_CGROUP) || args.wanted_tid != 0 {
         return Err(Errno::EINVAL);
     }
     let creds = cx.creds();

@@ -205,7 +205,7 @@ impl File for TtyFile {
         ready
     }
 
-    fn wait(&self, interest: Ready) -> Io<'_, ()> {
+    fn wait(&self, interest: Ready) -> Io<'static, ()> {
         let readable = self.tty.readable.wait();
         if interest.intersects(Ready::OUT | Ready::WRNORM) {
             let writable = self.tty.writable.wait();

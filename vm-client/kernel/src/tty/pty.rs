@@ -270,7 +270,7 @@ impl File for Master {
         ready
     }
 
-    fn wait(&self, interest: Ready) -> Io<'_, ()> {
+    fn wait(&self, interest: Ready) -> Io<'static, ()> {
         let readable = self.link.readable.wait();
         if interest.intersects(Ready::OUT | Ready::WRNORM) {
             let room = self.tty.input_room.wait();

@@ -42,8 +42,9 @@ pub trait File: Any {
     }
 
     /// Waits until one of these events (or HUP or ERR) may hold; the caller polls again. Registered when called, not when
-    /// first polled; deregistered on drop.
-    fn wait(&self, interest: Ready) -> Io<'_, ()> {
+    /// first polled; deregistered on drop. A wait that is over when made means that the file never changes: epoll(7) refuses
+    /// such files.
+    fn wait(&self, interest: Ready) -> Io<'static, ()> {
         let _ = interest;
         Io::ready(())
     }
@@ -77,6 +78,12 @@ pub trait File: Any {
     /// The text that /proc/PID/fd/N shows for files without a path, such as `pipe:[7]`.
     fn description(&self) -> Option<String> {
         None
+    }
+
+    /// What /proc/PID/fdinfo/N shows beyond position and flags, as whole lines.
+    fn fdinfo(&self, cx: &SyscallCx) -> String {
+        let _ = cx;
+        String::new()
     }
 
     /// Itself, to find out what kind it is.

@@ -82,9 +82,10 @@ impl Directory for Information {
                 OnExec::Close => linux_abi::fcntl::O_CLOEXEC,
                 OnExec::Keep => 0,
             };
-            let (position, flags) = (file.position_now(), file.flags().0 | cloexec | linux_abi::fcntl::O_LARGEFILE);
+            let (position, flags) = (file.position_now(), file.flags().0 | cloexec);
             let (mount, ino) = (file.path().mount.id, file.inode().metadata().ino);
-            Ok(format!("pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{ino}\n").into_bytes())
+            let more = file.file().fdinfo(cx);
+            Ok(format!("pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{ino}\n{more}").into_bytes())
         }))
     }
 

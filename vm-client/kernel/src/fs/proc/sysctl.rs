@@ -8,7 +8,7 @@ use crate::kernel::{RELEASE, VERSION};
 use crate::{Errno, Result, SyscallCx};
 
 pub(super) const ROOT: &[Fixed] =
-    &[directory!("fs", FS), directory!("kernel", KERNEL), directory!("net", NET), directory!("vm", VM)];
+    &[directory!("fs", FS), directory!("kernel", KERNEL), directory!("net", super::net::SYSCTL), directory!("vm", VM)];
 
 const FS: &[Fixed] = &[
     constant!("aio-max-nr", "65536\n"),
@@ -67,16 +67,6 @@ const RANDOM: &[Fixed] = &[
     constant!("entropy_avail", "256\n"),
     constant!("poolsize", "256\n"),
     file!("uuid", uuid),
-];
-
-const NET: &[Fixed] = &[directory!("core", NET_CORE)];
-
-const NET_CORE: &[Fixed] = &[
-    constant!("rmem_default", "212992\n"),
-    constant!("rmem_max", "212992\n"),
-    constant!("somaxconn", "4096\n"),
-    constant!("wmem_default", "212992\n"),
-    constant!("wmem_max", "212992\n"),
 ];
 
 const VM: &[Fixed] = &[
