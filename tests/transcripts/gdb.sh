@@ -12,7 +12,7 @@ static void on_signal(int s) { global += s; }
 int main(int argc, char **argv) { double d = 1.25; signal(SIGUSR1, on_signal); for (int i = 0; i < 3; i++) { printf("i=%d r=%d\n", i, compute(i, 7)); fflush(stdout); d *= 2; } raise(SIGUSR1); if (argc > 1 && argv[1][0] == 'c') *(volatile int *)0 = 5; if (argc > 1 && argv[1][0] == 'f') { if (!fork()) _exit(3); wait(0); } printf("global=%d d=%g\n", global, d); return 4; }
 END
 gcc -g -O0 -fno-pie -no-pie t.c -o t
-g() { gdb -q -nx -batch -ex 'set confirm off' -ex 'set width 0' -ex 'set debuginfod enabled off' -ex 'set style enabled off' -ex 'set print inferior-events off' -ex 'handle SIGUSR1 nostop noprint pass' "$@" 2>&1 | sed -E '/^Signal  |^SIGUSR1  .*No.No/d; s/0xf[0-9a-f]{7}/ADDR/g; s/process [0-9]+/process N/g; s/LWP [0-9]+/LWP N/g'; }
+g() { gdb -q -nx -batch -ex 'set confirm off' -ex 'set width 0' -ex 'set debuginfod enabled off' -ex 'set style enabled off' -ex 'set print inferior-events off' -ex 'handle SIGUSR1 nostop noprint pass' "$@" 2>&1 | sed -E '/^Signal  |^SIGUSR1  .*No.No/d; s/0x[c-f][0-9a-f]{7}/ADDR/g; s/process [0-9]+/process N/g; s/LWP [0-9]+/LWP N/g'; }
 g -ex 'break compute' -ex run -ex bt -ex 'info args' -ex 'print a' -ex 'print pt' -ex 'print $eip == compute + 6' -ex finish -ex next -ex step -ex 'info locals' -ex delete -ex continue ./t
 g -ex 'break main' -ex run -ex 'watch global' -ex continue -ex continue -ex 'info watchpoints' -ex delete -ex continue ./t
 g -ex 'break main' -ex run -ex 'rwatch pt.x' -ex 'print pt.x = 9' -ex 'print pt' -ex 'set var global = 100' -ex 'call compute(2, 3)' -ex 'print global' -ex 'print $_siginfo.si_signo' -ex 'info signals SIGUSR1' -ex 'handle SIGUSR1 stop print' -ex delete -ex continue -ex continue ./t

@@ -55,6 +55,8 @@ pub enum SigFields {
     Child { pid: i32, uid: u32, status: i32, utime: u32, stime: u32 },
     /// A fault at an address.
     Fault { addr: u32 },
+    /// SIGSYS of a filter: address of the call, its number, the architecture.
+    Sys { addr: u32, call: i32, arch: u32 },
     /// SIGIO and SIGPOLL.
     Poll { band: u32, fd: i32 },
     /// What a program passed to rt_sigqueueinfo(2), from offset 12 on.
@@ -129,6 +131,11 @@ impl SigInfo {
                 put(28, stime);
             }
             SigFields::Fault { addr } => put(12, addr),
+            SigFields::Sys { addr, call, arch } => {
+                put(12, addr);
+                put(16, call as u32);
+                put(20, arch);
+            }
             SigFields::Poll { band, fd } => {
                 put(12, band);
                 put(16, fd as u32);

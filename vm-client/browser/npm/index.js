@@ -1,7 +1,6 @@
 // The page's side of a machine: CheerpX's names and shapes, over messages to a worker (`protocol.d.ts`).
 
 import { TextConsole } from "./console.js";
-import { FileSystem, freeName } from "./fs.js";
 import { IndexedDbPages } from "./overlay.js";
 import { Process, encodeInput } from "./process.js";
 
@@ -118,11 +117,6 @@ export class Linux {
 
   constructor(port) {
     this.#port = port;
-    /** The guest's files. */
-    this.fs = new FileSystem(
-      (request) => this.#call(request),
-      (request) => this.#closed || port.postMessage(request),
-    );
     port.onmessage = ({ data }) => this.#hear(data);
     port.onerror = (event) => {
       const message = event?.message ?? "the worker could not be started";
@@ -208,30 +202,6 @@ export class Linux {
     this.#callbacks.get(event)?.delete(callback);
   }
 
-  /** Where the program is that has the foreground of a virtual terminal: working directory, user, group, process. */
-  async workingDirectory(vt = 1) {
-    const place = await this.#call({ type: "place", vt });
-    return { ...place, path: new TextDecoder().decode(place.path) };
-  }
-
-  /**
-   * Writes files of the page (`File`s of an input or a drop) to the working directory of a virtual terminal, as its user.
-   * Nothing is overwritten: a name that is taken gets a number. Returns the paths.
-   */
-  async upload(files, vt = 1) {
-    const { path, uid, gid } = await this.workingDirectory(vt);
-    const directory = path.replace(/\/*$/, "/");
-    const taken = new Set(await this.fs.readdir(path));
-    const paths = [];
-    for (const file of files) {
-      const name = freeName(file.name.replaceAll("/", "_"), taken);
-      taken.add(name);
-      await this.fs.writeFile(directory + name, file, { flag: "wx", uid, gid });
-      paths.push(directory + name);
-    }
-    return paths;
-  }
-
   /** Waits until everything written so far is safely stored. */
   async sync() {
     await this.#call({ type: "sync" });
@@ -284,12 +254,6 @@ export class Linux {
       case "event":
         this.#emit(report.event, report.value);
         break;
-      case "file":
-        this.fs.changed(report.watch, report.event);
-        break;
-      case "handout":
-        this.#handOut(report);
-        break;
       case "stats":
         this.stats = report.stats;
         this.#emit("stats", report.stats);
@@ -311,24 +275,6 @@ export class Linux {
     const shown = () => this.#closed || this.#port.postMessage({ type: "shown", stream: { vt }, bytes: data.length });
     // A screen that throws must not stop the guest for ever.
     Promise.resolve(screen.write(data, vt)).then(shown, shown);
-  }
-
-  /** A guest program gives a file to the page. */
-  #handOut({ file, path, size }) {
-    const name = new TextDecoder().decode(path).replace(/^.*\//, "");
-    const stream = this.fs.readOpen(file);
-    const blob = async () => {
-      const pieces = [];
-      for await (const piece of stream) pieces.push(piece);
-      return new Blob(pieces, { type: "application/octet-stream" });
-    };
-    if (this.#callbacks.get("download")?.size) return this.#emit("download", { name, size, stream, blob });
-    // Nobody else wants it: a page gives it to the person, as any link would.
-    if (typeof document === "undefined") return void stream.next().then(() => stream.return());
-    void blob().then(
-      (data) => saveAs(data, name),
-      (error) => this.#emit("notice", { code: "download-failed", message: `${name} could not be read: ${error.message}` }),
-    );
   }
 
   #emit(event, value) {
@@ -393,14 +339,6 @@ function absoluteImage(text) {
     throw new SkiffError(bad(`${JSON.stringify(text)} is no address of an image`));
   }
   return url.href.replace(/\/*$/, "/") + name;
-}
-
-function saveAs(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 function bad(message) {

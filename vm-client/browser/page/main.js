@@ -5,7 +5,6 @@ import "./style.css";
 
 import { CloudDevice, IDBDevice, Linux, OverlayDevice } from "../npm/index.js";
 import { BootScreen } from "./boot.js";
-import { takeDrops } from "./files.js";
 import { advice, banner, confirmed } from "./notices.js";
 import { StatusLine } from "./status.js";
 import { openTerminal } from "./terminal.js";
@@ -20,7 +19,6 @@ document.getElementById("title").textContent = config.title;
 
 const terminal = openTerminal(document.getElementById("terminal"));
 let linux = null;
-takeDrops(document.getElementById("terminal"), () => linux);
 
 document.getElementById("reset").onclick = () => reset();
 

@@ -4,7 +4,7 @@ use vm_mem::PageFault;
 
 use crate::flags::Flags;
 use crate::ir::{Segments, Slot};
-use crate::{Cpu, Exception, Fpu, Mode, Selector, TlsDescriptor};
+use crate::{Cpu, DebugRegisters, Exception, Fpu, Mode, Selector, TlsDescriptor};
 
 /// Why an operation could not be done or must not be followed by the next instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +48,10 @@ pub struct Core {
     pub selectors: [u16; 6],
     /// Thread-local descriptors.
     pub tls: [TlsDescriptor; 3],
+    /// The debug registers.
+    pub debug: DebugRegisters,
+    /// The resume flag: no breakpoint stops the first instruction.
+    pub resume: bool,
     /// Instruction set.
     pub mode: Mode,
     /// Where to go on; only meaningful between blocks.
@@ -77,6 +81,8 @@ impl Core {
             mxcsr: 0x1f80,
             selectors: [0; 6],
             tls: [TlsDescriptor::default(); 3],
+            debug: DebugRegisters::default(),
+            resume: false,
             mode: Mode::I386,
             rip: 0,
             fuel: 0,
@@ -104,6 +110,8 @@ impl Core {
         self.fpu.clone_from(&cpu.fpu);
         self.mxcsr = cpu.mxcsr;
         self.tls = cpu.tls;
+        self.debug = cpu.debug;
+        self.resume = cpu.eflags & 0x1_0000 != 0;
         self.mode = cpu.mode;
         self.rip = cpu.rip & self.address_mask;
     }

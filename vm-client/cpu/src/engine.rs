@@ -24,8 +24,9 @@ pub enum DebugCause {
     SingleStep,
     /// `int1`; the instruction pointer is behind it.
     Int1,
-    /// The watchpoint with this index in DR0 to DR3 was hit; the instruction pointer is behind the access.
-    Watchpoint(u8),
+    /// Breakpoints of DR0 to DR3 were hit, a bit for each. For accesses the instruction pointer is behind the instruction;
+    /// for execution it is on it, and the next run must have the resume flag set to get past.
+    Breakpoints(u8),
 }
 
 /// A processor exception other than a page fault (Intel SDM volume 3, table 6-1).

@@ -99,13 +99,13 @@ impl Engine for Interpreter {
 struct Flavour {
     long: bool,
     segments: Segments,
-    /// Blocks of one instruction, not linked, for the trap flag.
+    /// Blocks of one instruction, not linked, for the trap flag and the debug registers.
     stepping: bool,
 }
 
 impl Flavour {
     fn of(core: &Core) -> Flavour {
-        Flavour { long: core.mode == Mode::X86_64, segments: core.segments(), stepping: core.flags.tf() }
+        Flavour { long: core.mode == Mode::X86_64, segments: core.segments(), stepping: core.flags.tf() || core.debug.armed() }
     }
 
     fn number(self) -> u16 {
@@ -262,6 +262,14 @@ impl Interpreter {
                 self.take_code_writes(mmu);
             }
             let flavour = Flavour::of(&self.core);
+            if flavour.stepping {
+                let hit = self.breakpoints();
+                if hit != 0 {
+                    return Some(Exit::Exception(Exception::Debug(DebugCause::Breakpoints(hit))));
+                }
+                // What an instruction that failed has accessed does not count.
+                mmu.take_watch_hits();
+            }
             let stamps = self.stamps(mmu, flavour);
             let id = match self.find(mmu, flavour, stamps) {
                 Ok(id) => id,
@@ -271,6 +279,8 @@ impl Interpreter {
                 return None;
             }
             first_block = false;
+            // The flag as it was when the instruction began.
+            let stepping = self.core.flags.tf();
             // Making the block may have emptied the cache, so the stamp of the link is compared again.
             let stamps = self.stamps(mmu, flavour);
             if let Some((from, side, then)) = link.take()
@@ -285,9 +295,25 @@ impl Interpreter {
                 Err(exit) => return Some(exit),
             }
             if flavour.stepping {
-                return Some(Exit::Exception(Exception::Debug(DebugCause::SingleStep)));
+                let hit = mmu.take_watch_hits();
+                if hit != 0 {
+                    return Some(Exit::Exception(Exception::Debug(DebugCause::Breakpoints(hit))));
+                }
+                if stepping {
+                    return Some(Exit::Exception(Exception::Debug(DebugCause::SingleStep)));
+                }
             }
         }
+    }
+
+    /// The breakpoints on the next instruction, a bit for each.
+    fn breakpoints(&mut self) -> u8 {
+        if std::mem::take(&mut self.core.resume) || !self.core.debug.armed() {
+            return 0;
+        }
+        let rip = self.core.rip;
+        let here = self.core.debug.enabled().filter(|(_, address, _, kind)| *kind == 0 && *address == rip);
+        here.fold(0, |hit, (index, ..)| hit | 1 << index)
     }
 
     /// Runs blocks until another has to be looked up (`core.rip`; and which block should be linked to it) or the engine

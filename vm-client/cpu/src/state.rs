@@ -104,6 +104,35 @@ impl Default for Fpu {
     }
 }
 
+/// The debug registers (Intel SDM volume 3, section 17.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DebugRegisters {
+    /// DR0 to DR3.
+    pub address: [u64; 4],
+    /// DR6. Engines do not write it: they say what was hit when they stop.
+    pub status: u32,
+    /// DR7.
+    pub control: u32,
+}
+
+impl DebugRegisters {
+    /// Whether any breakpoint is enabled, locally or globally.
+    pub fn armed(&self) -> bool {
+        self.control & 0xff != 0
+    }
+
+    /// The enabled ones: number, address, length in bytes, and what they watch for (`R/W` in DR7: 0 execution, 1 stores,
+    /// 3 loads and stores).
+    pub fn enabled(&self) -> impl Iterator<Item = (u8, u64, u64, u32)> + '_ {
+        (0..4u8).zip(self.address).filter_map(|(index, address)| {
+            let field = |shift: u32| self.control >> (shift + 4 * u32::from(index)) & 3;
+            let on = self.control >> (2 * u32::from(index)) & 3 != 0;
+            let length = [1, 2, 8, 4][field(18) as usize];
+            on.then_some((index, address & !(length - 1), length, field(16)))
+        })
+    }
+}
+
 /// The registers of one guest thread.
 ///
 /// Plain data: the kernel, ptrace and signal frames read and write it between runs. General registers are 64 bits wide in
@@ -126,6 +155,8 @@ pub struct Cpu {
     pub xmm: [u128; 16],
     /// SSE control and status.
     pub mxcsr: u32,
+    /// The debug registers.
+    pub debug: DebugRegisters,
     /// Instruction set.
     pub mode: Mode,
     /// Instructions finished since the thread began.
@@ -147,6 +178,7 @@ impl Default for Cpu {
             fpu: Fpu::default(),
             xmm: [0; 16],
             mxcsr: 0x1f80,
+            debug: DebugRegisters::default(),
             mode: Mode::I386,
             retired: 0,
         }

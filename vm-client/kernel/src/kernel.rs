@@ -71,6 +71,8 @@ pub struct Kernel {
     pub(crate) init: OnceCell<Rc<ThreadGroup>>,
     /// Calls of system calls that do not exist here: by number and program, how often.
     unknown: RefCell<BTreeMap<(u32, String), u64>>,
+    /// Other things that do not exist here: what and number, program, how often.
+    missing: RefCell<BTreeMap<(&'static str, u32, String), u64>>,
     /// Time at which the host clock was last compared with its real time.
     followed: Cell<Duration>,
     /// Host time at which the poll of the present task began, until its first run of guest code.
@@ -106,6 +108,8 @@ pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC Skiff 0.1";
 pub struct Diagnostics {
     /// System calls that do not exist here: number, name, program, how often.
     pub unknown_calls: Vec<(u32, &'static str, String, u64)>,
+    /// Other things programs asked for that do not exist here: what, number, program, how often.
+    pub missing: Vec<(&'static str, u32, String, u64)>,
     /// Instructions that the engine does not know: name, and how often a block with one was made.
     pub unknown_instructions: Vec<(String, u64)>,
     /// Each task: number, name, state, and the call it is in.
@@ -116,6 +120,9 @@ impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, name, program, count) in &self.unknown_calls {
             writeln!(f, "unknown system call {number} ({name}) by {program}: {count} times")?;
+        }
+        for (what, number, program, count) in &self.missing {
+            writeln!(f, "unknown {what} {number:#x} by {program}: {count} times")?;
         }
         for (name, count) in &self.unknown_instructions {
             writeln!(f, "unknown instruction {name}: {count} times")?;
@@ -163,6 +170,7 @@ impl Kernel {
             calls: table_i386::table(),
             init: OnceCell::new(),
             unknown: RefCell::default(),
+            missing: RefCell::default(),
             followed: Cell::default(),
             poll_began: Cell::new(u64::MAX),
             running: Cell::default(),
@@ -295,6 +303,11 @@ impl Kernel {
         *self.unknown.borrow_mut().entry((number, program)).or_default() += 1;
     }
 
+    /// Counts something else that does not exist here: an ioctl, an option, a request.
+    pub(crate) fn count_missing(&self, what: &'static str, number: u32, program: String) {
+        *self.missing.borrow_mut().entry((what, number, program)).or_default() += 1;
+    }
+
     /// What to show when something does not work.
     pub fn diagnostics(&self) -> Diagnostics {
         let name = |number: u32| linux_abi::nr::i386::name(number).unwrap_or("?");
@@ -304,12 +317,15 @@ impl Kernel {
             .iter()
             .map(|((number, program), count)| (*number, name(*number), program.clone(), *count))
             .collect();
+        let missing = self.missing.borrow();
+        let missing =
+            missing.iter().map(|((what, number, program), count)| (*what, *number, program.clone(), *count)).collect();
         let tasks = self
             .processes
             .tasks()
             .iter()
             .map(|task| (task.tid(), task.comm_text(), task.state.get().word(), task.in_syscall.get().map(name)))
             .collect();
-        Diagnostics { unknown_calls, unknown_instructions: self.engine.borrow().unknown_instructions(), tasks }
+        Diagnostics { unknown_calls, missing, unknown_instructions: self.engine.borrow().unknown_instructions(), tasks }
     }
 }

@@ -11,6 +11,8 @@ pub mod kernel;
 pub mod loader;
 pub mod mm;
 pub mod net;
+pub(crate) mod ptrace;
+pub(crate) mod seccomp;
 pub mod signal;
 pub mod strace;
 pub mod syscall;

@@ -8,6 +8,7 @@
 mod advice;
 mod brk;
 mod fault;
+mod foreign;
 mod map;
 pub mod memory;
 pub mod page_cache;

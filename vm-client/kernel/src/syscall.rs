@@ -17,10 +17,12 @@ pub(crate) mod pidfd;
 pub mod poll;
 mod prctl;
 mod process;
+mod ptrace;
 mod random;
 mod read_write;
 pub(crate) mod resource;
 mod schedule;
+mod seccomp;
 mod signal;
 mod socket;
 mod stat;
@@ -40,37 +42,73 @@ pub use cx::SyscallCx;
 
 use vm_cpu::reg;
 
-use crate::signal::deliver::Interrupted;
+use crate::ptrace::{CallStop, stop};
+use crate::signal::deliver::is_restart;
 use crate::{Errno, Result, strace};
 use table::{Args, Handler};
 
-/// Makes the system call that the registers ask for and puts the result into eax. Tells whether it was interrupted.
-pub(crate) async fn dispatch(cx: &SyscallCx) -> Option<Interrupted> {
-    let (number, args) = {
-        let cpu = cx.task.cpu.borrow();
-        let argument = |register: usize| cpu.gpr[register] & 0xffff_ffff;
-        let args: Args = [reg::RBX, reg::RCX, reg::RDX, reg::RSI, reg::RDI, reg::RBP].map(argument);
-        (argument(reg::RAX) as u32, args)
-    };
-    cx.task.in_syscall.set(Some(number));
-    let tracing = cx.kernel.strace.borrow().is_some();
-    let traced = if tracing { strace::enter(cx, number, args).await } else { None };
-    let result = call(cx, number, args).await;
-    if let Some(traced) = traced {
-        traced.leave(cx, &result).await;
-    }
-    cx.task.in_syscall.set(None);
-    let value = match result {
-        Ok(value) => value as u32,
-        Err(errno) => errno.number().wrapping_neg() as u32,
-    };
-    cx.task.cpu.borrow_mut().gpr[reg::RAX] = u64::from(value);
-    match result {
-        Err(how @ (Errno::ERESTARTSYS | Errno::ERESTARTNOINTR | Errno::ERESTARTNOHAND | Errno::ERESTARTBLOCK)) => {
-            Some(Interrupted { number, how })
+/// Makes the system call that the registers ask for and puts the result into eax. Tells whether it may have to be made again.
+pub(crate) async fn dispatch(cx: &SyscallCx) -> bool {
+    let task = &cx.task;
+    let (mut number, mut args) = registers(cx);
+    task.orig_ax.set(number as i32);
+    let watched = task.trace.on() || task.seccomp.borrow().is_some();
+    if watched {
+        if !may_call(cx).await {
+            return true;
         }
-        _ => None,
+        (_, args) = registers(cx);
+        number = task.orig_ax.get() as u32;
     }
+    if number != NO_CALL {
+        task.in_syscall.set(Some(number));
+        let tracing = cx.kernel.strace.borrow().is_some();
+        let traced = if tracing { strace::enter(cx, number, args).await } else { None };
+        let result = call(cx, number, args).await;
+        if let Some(traced) = traced {
+            traced.leave(cx, &result).await;
+        }
+        task.in_syscall.set(None);
+        let value = match result {
+            Ok(value) => value as u32,
+            Err(errno) => errno.number().wrapping_neg() as u32,
+        };
+        task.cpu.borrow_mut().gpr[reg::RAX] = u64::from(value);
+    }
+    if task.trace.on() {
+        stop::after_call(cx).await;
+    }
+    is_restart(task)
+}
+
+/// What a tracer or a filter puts in the place of a call that is not to be made.
+const NO_CALL: u32 = u32::MAX;
+
+fn registers(cx: &SyscallCx) -> (u32, Args) {
+    let cpu = cx.task.cpu.borrow();
+    let argument = |register: usize| cpu.gpr[register] & 0xffff_ffff;
+    let args = [reg::RBX, reg::RCX, reg::RDX, reg::RSI, reg::RDI, reg::RBP].map(argument);
+    (argument(reg::RAX) as u32, args)
+}
+
+/// Lets the tracer and the filters see a call before it is made; tells whether the task goes on at all.
+async fn may_call(cx: &SyscallCx) -> bool {
+    let task = &cx.task;
+    if task.trace.stops_at_calls() {
+        task.cpu.borrow_mut().gpr[reg::RAX] = u64::from(Errno::ENOSYS.number().wrapping_neg() as u32);
+        let emulated = task.trace.mode.get() != crate::ptrace::Mode::Syscall;
+        stop::call(cx, CallStop::Entry).await;
+        if emulated {
+            task.orig_ax.set(NO_CALL as i32);
+        }
+    }
+    if task.fatal_signal_pending() {
+        return false;
+    }
+    if task.seccomp.borrow().is_some() && task.orig_ax.get() as u32 != NO_CALL {
+        crate::seccomp::check(cx).await;
+    }
+    !task.fatal_signal_pending()
 }
 
 async fn call(cx: &SyscallCx, number: u32, args: Args) -> Result<i64> {

@@ -37,6 +37,8 @@ use linux_abi::signal::SigSet;
 use vm_cpu::Cpu;
 
 use crate::mm::Mm;
+use crate::ptrace::Trace;
+use crate::seccomp::Seccomp;
 use crate::signal::{AltStack, SigQueue};
 use crate::time::RestartBlock;
 use crate::vfs::{FdTable, FsContext};
@@ -55,6 +57,8 @@ pub enum TaskState {
     DiskSleep,
     /// Stopped by a signal (T).
     Stopped,
+    /// Stopped for its tracer (t).
+    Tracing,
     /// Finished, not yet waited for (Z).
     Zombie,
 }
@@ -67,6 +71,7 @@ impl TaskState {
             Self::Sleeping => 'S',
             Self::DiskSleep => 'D',
             Self::Stopped => 'T',
+            Self::Tracing => 't',
             Self::Zombie => 'Z',
         }
     }
@@ -78,6 +83,7 @@ impl TaskState {
             Self::Sleeping => "sleeping",
             Self::DiskSleep => "disk sleep",
             Self::Stopped => "stopped",
+            Self::Tracing => "tracing stop",
             Self::Zombie => "zombie",
         }
     }
@@ -116,6 +122,10 @@ pub struct Task {
     pub restart: RefCell<Option<RestartBlock>>,
     /// What it is doing.
     pub state: Cell<TaskState>,
+    /// The system call number it entered the kernel with, -1 when something else brought it there (`orig_eax`).
+    pub(crate) orig_ax: Cell<i32>,
+    /// What ptrace(2) knows of it.
+    pub(crate) trace: Trace,
     /// Number of the system call it is in.
     pub in_syscall: Cell<Option<u32>>,
     /// nice(2) value.
@@ -124,6 +134,8 @@ pub struct Task {
     pub policy: Cell<u32>,
     /// personality(2).
     pub personality: Cell<u32>,
+    /// What seccomp(2) lets it do.
+    pub(crate) seccomp: RefCell<Option<Rc<Seccomp>>>,
     /// prctl(2) PR_SET_NO_NEW_PRIVS.
     pub no_new_privs: Cell<bool>,
     /// prctl(2) PR_SET_KEEPCAPS.
@@ -203,10 +215,13 @@ impl Task {
             clear_child_tid: Cell::default(),
             restart: RefCell::default(),
             state: Cell::new(TaskState::Running),
+            orig_ax: Cell::new(-1),
+            trace: Trace::default(),
             in_syscall: Cell::default(),
             nice: Cell::default(),
             policy: Cell::default(),
             personality: Cell::default(),
+            seccomp: RefCell::default(),
             no_new_privs: Cell::default(),
             keep_caps: Cell::default(),
             parent_death_signal: Cell::default(),

@@ -1,6 +1,5 @@
 //! The machine.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,12 +8,10 @@ use vm_block::BlockDevice;
 use vm_cpu::{Engine, Interpreter};
 use vm_kernel::host::Host;
 use vm_kernel::kernel::Diagnostics;
-use vm_kernel::vfs::OpenFile;
 use vm_kernel::{Kernel, Result, strace};
 use vm_mem::{Mmu, PAGE_SIZE};
 use vm_rt::Turn;
 
-use crate::handout::Handout;
 use crate::mounts::{self, MountError};
 use crate::program::{self, Program, Running};
 
@@ -51,9 +48,6 @@ pub struct Status {
 /// A virtual machine.
 pub struct Machine {
     kernel: Rc<Kernel>,
-    handout: Rc<Handout>,
-    /// Lets the root file system go.
-    unmount: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
 impl Machine {
@@ -73,7 +67,7 @@ impl Machine {
             .map_err(|error| format!("the host cannot provide {} MiB of memory: {error}", options.memory >> 20))?;
         let kernel = Kernel::new(host, mmu, engine);
         kernel.uts.borrow_mut().nodename = options.hostname.clone().into_bytes();
-        Ok(Rc::new(Self { kernel, handout: Rc::default(), unmount: RefCell::default() }))
+        Ok(Rc::new(Self { kernel }))
     }
 
     /// The kernel inside.
@@ -83,14 +77,7 @@ impl Machine {
 
     /// Mounts the root disk (ext2) and everything Linux programs expect below it.
     pub async fn mount_root(&self, disk: impl BlockDevice + 'static) -> std::result::Result<(), MountError> {
-        let unmount = mounts::mount_all(&self.kernel, &self.handout, disk).await?;
-        *self.unmount.borrow_mut() = Some(unmount);
-        Ok(())
-    }
-
-    /// Sets who takes the files that guest programs hand to the host by writing their names to /dev/skiff.
-    pub fn on_handout(&self, taker: impl Fn(Rc<OpenFile>) + 'static) {
-        self.handout.set_taker(Some(Box::new(taker)));
+        mounts::mount_all(&self.kernel, disk).await
     }
 
     /// Starts a program; on a console it leads a session of its own.
@@ -138,18 +125,6 @@ impl Machine {
         *self.kernel.strace.borrow_mut() = output;
     }
 
-    /// Ends every task and all background work at once, without storing anything, and lets go of the disk. Needed before the
-    /// last reference is dropped when futures given to [`Machine::spawn`] hold the machine.
-    pub fn shut_down(&self) {
-        self.handout.set_taker(None);
-        // Tasks hold the kernel and the kernel holds them.
-        self.kernel.executor.clear();
-        let unmount = self.unmount.borrow_mut().take();
-        if let Some(unmount) = unmount {
-            unmount();
-        }
-    }
-
     /// What it is doing.
     pub fn status(&self) -> Status {
         let (free, total) = self.kernel.mmu.borrow().free_frames();
@@ -172,11 +147,5 @@ impl Machine {
     /// What to show when something does not work.
     pub fn diagnostics(&self) -> Diagnostics {
         self.kernel.diagnostics()
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        self.shut_down();
     }
 }

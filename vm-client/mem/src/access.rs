@@ -44,6 +44,7 @@ impl Mmu {
             let piece = &self.frame(frame)[at.offset()..at.offset() + part.len()];
             to[part].copy_from_slice(piece);
         }
+        self.note_access(addr, len, Access::Read);
         Ok(())
     }
 
@@ -54,6 +55,7 @@ impl Mmu {
             let frame = self.resolve_active(at, Access::Write)?;
             self.store_in_frame(frame, at.offset(), &from[part]);
         }
+        self.note_access(addr, from.len(), Access::Write);
         Ok(())
     }
 
@@ -167,7 +169,7 @@ impl Mmu {
         self.resolve(mm, addr.page(), access).map_err(|cause| PageFault { addr, access, cause })
     }
 
-    fn store_in_frame(&mut self, frame: FrameId, offset: usize, from: &[u8]) {
+    pub(crate) fn store_in_frame(&mut self, frame: FrameId, offset: usize, from: &[u8]) {
         self.note_store(frame, offset, from.len());
         assert!(offset + from.len() <= PAGE_SIZE);
         // SAFETY: inside a frame of the pool; `&mut self` excludes references to it.

@@ -55,6 +55,8 @@ pub struct Mmu {
     pub(crate) code_writes: Vec<(FrameId, Range<u16>)>,
     epoch: u64,
     active_epoch: u64,
+    pub(crate) watches: Vec<crate::Watch>,
+    pub(crate) watch_hits: u8,
 }
 
 impl Mmu {
@@ -75,6 +77,8 @@ impl Mmu {
             code_writes: Vec::new(),
             epoch: 0,
             active_epoch: 0,
+            watches: Vec::new(),
+            watch_hits: 0,
         })
     }
 
@@ -137,6 +141,11 @@ impl Mmu {
         unsafe { &mut *self.pool.start(frame).cast() }
     }
 
+    /// Writes bytes of a frame, all of them inside it; code made from them counts as written, no more.
+    pub fn write_frame(&mut self, frame: FrameId, offset: usize, bytes: &[u8]) {
+        self.store_in_frame(frame, offset, bytes);
+    }
+
     // ---- address spaces ----
 
     /// Creates an empty address space of `1 << bits` bytes (32 for i386).
@@ -176,6 +185,8 @@ impl Mmu {
         self.active = Some(mm);
         self.active_epoch = epoch;
         self.fast_limit = 0;
+        self.fast_words = std::ptr::null();
+        self.watches.clear();
         if bits > 32 {
             return;
         }

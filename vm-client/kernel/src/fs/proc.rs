@@ -19,6 +19,7 @@ use std::rc::Rc;
 
 use super::generated::{Directory, Entry, Fixed, GeneratedFs, directory, file};
 use crate::task::{Pid, Task, cap};
+use crate::ptrace;
 use crate::vfs::{FileType, permission};
 use crate::{Errno, Kernel, Result, SyscallCx};
 
@@ -89,19 +90,9 @@ fn parse_pid(name: &[u8]) -> Option<Pid> {
     text.parse::<Pid>().ok().filter(|pid| *pid > 0 && pid.to_string() == text)
 }
 
-/// EACCES unless the caller may look into a process (ptrace(2), access mode checking).
+/// EACCES unless the caller may look into a process.
 fn check_inspect(cx: &SyscallCx, task: &Task) -> Result<()> {
-    let (mine, theirs) = (cx.creds(), task.credentials());
-    let same_user = [theirs.uid, theirs.euid, theirs.suid].iter().all(|uid| *uid == mine.fsuid);
-    let same_group = [theirs.gid, theirs.egid, theirs.sgid].iter().all(|gid| *gid == mine.fsgid);
-    let same_process = cx.task.pid() == task.pid();
-    let permitted = same_process
-        || mine.capable(cap::SYS_PTRACE)
-        || (same_user
-            && same_group
-            && task.group.dumpable.get() == 1
-            && theirs.cap_permitted & !mine.cap_effective == 0);
-    if permitted { Ok(()) } else { Err(Errno::EACCES) }
+    if ptrace::may_access(cx, task, ptrace::Identity::FileSystem) { Ok(()) } else { Err(Errno::EACCES) }
 }
 
 /// EPERM unless the caller is the superuser, for files that change the machine.

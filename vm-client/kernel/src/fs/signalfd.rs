@@ -57,6 +57,11 @@ fn encode(info: &SigInfo) -> [u8; SIZE] {
             w.u64(64, u64::from(stime));
         }
         SigFields::Fault { addr } => w.u64(72, u64::from(addr)),
+        SigFields::Sys { addr, call, arch } => {
+            w.u32(84, call as u32);
+            w.u64(88, u64::from(addr));
+            w.u32(96, arch);
+        }
         SigFields::Poll { band, fd } => {
             w.u32(20, fd as u32);
             w.u32(28, band);

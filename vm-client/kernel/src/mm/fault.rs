@@ -39,6 +39,14 @@ impl FaultError {
     }
 }
 
+/// Whether the protection of an area counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Force {
+    No,
+    /// A debugger reads everything and writes to private pages.
+    Yes,
+}
+
 /// What an attempt to repair a fault came to.
 enum Step {
     Done,
@@ -51,10 +59,14 @@ impl Mm {
     /// Repairs a page fault, so that the access can be made again, or tells the signal. The areas may change while a page
     /// of a file is read, so everything is looked at anew after each wait.
     pub async fn fault(&self, addr: VirtAddr, access: Access) -> Result<(), FaultError> {
+        self.repair(addr, access, Force::No).await
+    }
+
+    pub(super) async fn repair(&self, addr: VirtAddr, access: Access, force: Force) -> Result<(), FaultError> {
         let mut waited = false;
         let mut attempts = 0;
         loop {
-            match self.try_fault(addr, access)? {
+            match self.try_fault(addr, access, force)? {
                 Step::Done => break,
                 Step::Load(cache, index) => {
                     waited = true;
@@ -90,7 +102,7 @@ impl Mm {
         }
     }
 
-    fn try_fault(&self, addr: VirtAddr, access: Access) -> Result<Step, FaultError> {
+    fn try_fault(&self, addr: VirtAddr, access: Access, force: Force) -> Result<Step, FaultError> {
         if addr.0 >= self.task_size {
             return Err(FaultError::NotMapped);
         }
@@ -99,7 +111,12 @@ impl Mm {
         }
         let areas = self.areas.borrow();
         let area = areas.find(addr.0).ok_or(FaultError::NotMapped)?;
-        if !permits(hardware(area.prot), access) {
+        let forced = force == Force::Yes
+            && match access {
+                Access::Write => area.visibility == Visibility::Private && area.max_prot.write,
+                _ => true,
+            };
+        if !permits(hardware(area.prot), access) && !forced {
             return Err(FaultError::Forbidden);
         }
         let page = addr.page();

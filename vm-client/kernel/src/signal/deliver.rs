@@ -9,6 +9,7 @@ use vm_cpu::reg;
 use super::action::{DefaultAction, Handler, default_action};
 use super::describe::describe;
 use super::{Action, frame_i386, sa};
+use crate::ptrace::stop;
 use crate::task::{Task, WaitStatus};
 use crate::{Errno, SyscallCx, strace};
 
@@ -17,13 +18,20 @@ const NR_RESTART_SYSCALL: u64 = 0;
 /// `int $0x80` is two bytes long.
 const GATE_LENGTH: u64 = 2;
 
-/// A system call that ended with one of the restart codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Interrupted {
-    /// Its number.
-    pub(crate) number: u32,
-    /// ERESTARTSYS and relatives.
-    pub(crate) how: Errno,
+/// Whether the task came from a system call that ended with one of the restart codes.
+pub(crate) fn is_restart(task: &Task) -> bool {
+    restart_code(task).is_some()
+}
+
+/// The restart code in eax. Only a system call leaves one there: anything else has no `orig_eax`.
+fn restart_code(task: &Task) -> Option<Errno> {
+    if task.orig_ax.get() < 0 {
+        return None;
+    }
+    let value = task.cpu.borrow().gpr[reg::RAX] as i32;
+    [Errno::ERESTARTSYS, Errno::ERESTARTNOINTR, Errno::ERESTARTNOHAND, Errno::ERESTARTBLOCK]
+        .into_iter()
+        .find(|code| code.number() == value.wrapping_neg())
 }
 
 /// What the task does next.
@@ -37,17 +45,27 @@ pub(crate) enum Next {
 
 /// Delivers what is pending: stops, ends or redirects the task to a handler, and decides whether an interrupted call is
 /// made again.
-pub(crate) async fn deliver(cx: &SyscallCx, mut interrupted: Option<Interrupted>) -> Next {
+pub(crate) async fn deliver(cx: &SyscallCx) -> Next {
     let task = &cx.task;
     loop {
         if task.dying.get() || task.group.exiting.get().is_some() {
             return Next::Exit;
         }
-        if task.group.stop.get().is_some() {
-            cx.kernel.stop_here(task).await;
+        if task.group.stop.get().is_some() && !task.stopped.get() {
+            cx.kernel.stop_here(cx).await;
             continue;
         }
-        let Some(info) = dequeue(task, SigSet(!task.blocked.get().0)) else { break };
+        if task.trace.interrupt.replace(false) {
+            stop::group_stop(cx).await;
+            continue;
+        }
+        let Some(mut info) = dequeue(task, SigSet(!task.blocked.get().0)) else { break };
+        if task.trace.on() && info.signal != Signal::KILL {
+            match stop::signal(cx, info).await {
+                Some(kept) => info = kept,
+                None => continue,
+            }
+        }
         let sighand = Rc::clone(&task.group.sighand.borrow());
         let action = sighand.get(info.signal);
         if cx.kernel.strace.borrow().is_some() {
@@ -59,23 +77,24 @@ pub(crate) async fn deliver(cx: &SyscallCx, mut interrupted: Option<Interrupted>
                 if action.has(sa::RESETHAND) {
                     sighand.set(info.signal, Action { handler: Handler::Default, ..action });
                 }
-                if let Some(call) = interrupted.take() {
-                    resolve_for_handler(task, call, &action);
-                }
+                resolve_for_handler(task, &action);
+                let stepping = task.trace.steps();
+                crate::ptrace::registers::stop_stepping(task);
                 handle(cx, &action, handler, &info).await;
+                if stepping {
+                    stop::stepped_into_handler(cx).await;
+                }
                 // Further signals interrupt the handler before its first instruction.
             }
             Handler::Default => default(cx, &info),
         }
     }
-    if let Some(call) = interrupted {
-        resolve_without_handler(task, call);
-    }
+    resolve_without_handler(task);
     if let Some(mask) = task.saved_mask.take() {
         task.blocked.set(mask);
         // What the old mask lets in is delivered at once.
         if task.signal_pending() {
-            return Box::pin(deliver(cx, None)).await;
+            return Box::pin(deliver(cx)).await;
         }
     }
     Next::Run
@@ -141,22 +160,26 @@ pub(crate) fn without_uncatchable(mask: SigSet) -> SigSet {
     SigSet(mask.0 & !(Signal::KILL.bit() | Signal::STOP.bit()))
 }
 
-fn resolve_for_handler(task: &Task, call: Interrupted, action: &Action) {
-    let again = match call.how {
-        Errno::ERESTARTNOINTR => true,
-        Errno::ERESTARTSYS => action.has(sa::RESTART),
-        _ => false,
+fn resolve_for_handler(task: &Task, action: &Action) {
+    let again = match restart_code(task) {
+        None => return,
+        Some(Errno::ERESTARTNOINTR) => true,
+        Some(Errno::ERESTARTSYS) => action.has(sa::RESTART),
+        Some(_) => false,
     };
     if again {
-        make_again(task, u64::from(call.number));
+        make_again(task, u64::from(task.orig_ax.get() as u32));
     } else {
         task.cpu.borrow_mut().gpr[reg::RAX] = u64::from((-Errno::EINTR.number()) as u32);
     }
 }
 
-fn resolve_without_handler(task: &Task, call: Interrupted) {
-    let number = if call.how == Errno::ERESTARTBLOCK { NR_RESTART_SYSCALL } else { u64::from(call.number) };
-    make_again(task, number);
+fn resolve_without_handler(task: &Task) {
+    match restart_code(task) {
+        None => {}
+        Some(Errno::ERESTARTBLOCK) => make_again(task, NR_RESTART_SYSCALL),
+        Some(_) => make_again(task, u64::from(task.orig_ax.get() as u32)),
+    }
 }
 
 fn make_again(task: &Task, number: u64) {

@@ -23,6 +23,9 @@ pub(super) fn describe(info: &SigInfo) -> String {
         }
         SigFields::Fault { addr: 0 } => ", si_addr=NULL".to_owned(),
         SigFields::Fault { addr } => format!(", si_addr={addr:#x}"),
+        SigFields::Sys { addr, call, arch } => {
+            format!(", si_call_addr={addr:#x}, si_syscall={call}, si_arch={arch:#x}")
+        }
         SigFields::Poll { band, fd } => format!(", si_band={band}, si_fd={fd}"),
     };
     format!("{0} {{si_signo={0}, si_code={1}{fields}}}", info.signal, code_name(info))

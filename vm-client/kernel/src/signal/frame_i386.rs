@@ -231,6 +231,8 @@ pub(crate) async fn pop(task: &Task, mm: &Mm, frame: Frame) -> Result<Returned> 
         read(fpstate.wrapping_add(HEADER_SIZE as u32), &mut image).await?;
     }
 
+    // What eax holds then is no result of a system call.
+    task.orig_ax.set(-1);
     let mut cpu = task.cpu.borrow_mut();
     if fpstate == 0 {
         fpstate::reset(&mut cpu);

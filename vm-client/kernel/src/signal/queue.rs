@@ -21,6 +21,11 @@ impl SigQueue {
         self.set
     }
 
+    /// All entries, oldest first.
+    pub(crate) fn entries(&self) -> Vec<SigInfo> {
+        self.entries.iter().copied().collect()
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -6,8 +6,9 @@ use linux_abi::siginfo::SigInfo;
 use linux_abi::signal::{SigSet, Signal};
 
 use super::action::{DefaultAction, Handler, default_action};
-use crate::Kernel;
+use crate::ptrace::stop;
 use crate::task::{Pid, Resource, Task, TaskState, ThreadGroup, WaitStatus};
+use crate::{Kernel, SyscallCx};
 
 const STOP_SIGNALS: SigSet = SigSet(1 << (19 - 1) | 1 << (20 - 1) | 1 << (21 - 1) | 1 << (22 - 1));
 
@@ -88,6 +89,10 @@ impl Kernel {
         } else if STOP_SIGNALS.contains(signal) {
             self.discard_everywhere(group, SigSet(Signal::CONT.bit()));
         }
+        // A tracer sees ignored signals too.
+        if task.trace.on() && signal != Signal::KILL {
+            return true;
+        }
         // A blocked signal is kept whatever its action: the action may change before it is unblocked.
         if task.blocked.get().contains(signal) {
             return true;
@@ -111,11 +116,13 @@ impl Kernel {
         let group = &task.group;
         self.signal_arrived.wake_all();
         // What is stopped looks at its signals when it continues; only SIGKILL does not wait for that.
-        if signal != Signal::KILL && (task.blocked.get().contains(signal) || task.stopped.get()) {
+        if signal != Signal::KILL && (task.blocked.get().contains(signal) || task.stopped.get() && !task.trace.on())
+        {
             return;
         }
         let deadly = group.sighand.borrow().get(signal).handler == Handler::Default
-            && default_action(signal) == DefaultAction::Terminate;
+            && default_action(signal) == DefaultAction::Terminate
+            && (signal == Signal::KILL || !task.trace.on());
         if deadly && !group.is_exiting() {
             self.begin_group_exit(group, WaitStatus::Signaled { signal, core: false });
         }
@@ -141,6 +148,10 @@ impl Kernel {
             return;
         }
         let was_stopped = group.threads.borrow().iter().all(|task| task.stopped.get());
+        for task in group.threads.borrow().iter().filter(|task| task.trace.on()) {
+            task.stopped.set(false);
+            leave_listening(task);
+        }
         group.continued.wake_all();
         if was_stopped {
             group.unreported.set(Some(WaitStatus::Continued));
@@ -161,7 +172,8 @@ impl Kernel {
     }
 
     /// Takes part in a group stop: returns when the process continues or ends.
-    pub(crate) async fn stop_here(&self, task: &Rc<Task>) {
+    pub(crate) async fn stop_here(&self, cx: &SyscallCx) {
+        let task = &cx.task;
         let group = &task.group;
         task.stopped.set(true);
         task.state.set(TaskState::Stopped);
@@ -174,6 +186,14 @@ impl Kernel {
             if all && !group.stop_reported.replace(true) {
                 group.unreported.set(Some(status));
                 self.notify_parent(group, status);
+            }
+            if task.trace.on() {
+                // It stops for its tracer, and counts as stopped although the tracer may let it go on.
+                stop::group_stop(cx).await;
+                if group.stop.get().is_some() && task.trace.on() {
+                    return;
+                }
+                continue;
             }
             let woken = group.continued.wait();
             // SIGKILL wakes the queue too.
@@ -192,6 +212,16 @@ impl Kernel {
             self.send_signal_group(&parent, child_info(group, status, Signal::CHLD));
         }
         parent.child_changed.wake_all();
+    }
+}
+
+/// A tracee that its tracer left in a group stop (PTRACE_LISTEN) stops anew, to tell that the group goes on.
+fn leave_listening(task: &Rc<Task>) {
+    let listening = task.trace.stop.borrow().is_some_and(|stop| stop.listening);
+    if listening {
+        task.trace.interrupt.set(true);
+        task.trace.stop.borrow_mut().take();
+        task.kick();
     }
 }
 

@@ -21,6 +21,7 @@ mod pr {
     pub(super) const SET_NAME: u64 = 15;
     pub(super) const GET_NAME: u64 = 16;
     pub(super) const GET_SECCOMP: u64 = 21;
+    pub(super) const SET_SECCOMP: u64 = 22;
     pub(super) const CAPBSET_READ: u64 = 23;
     pub(super) const CAPBSET_DROP: u64 = 24;
     pub(super) const GET_SECUREBITS: u64 = 27;
@@ -65,7 +66,9 @@ async fn prctl(cx: &SyscallCx, [option, a, b, c, d, _]: Args) -> Result<i64> {
             task.keep_caps.set(a == 1);
             Ok(0)
         }
-        pr::GET_TIMING | pr::GET_SECCOMP | pr::GET_SECUREBITS => Ok(0),
+        pr::GET_TIMING | pr::GET_SECUREBITS => Ok(0),
+        pr::GET_SECCOMP => Ok(task.seccomp.borrow().as_ref().map_or(0, |seccomp| seccomp.mode()).into()),
+        pr::SET_SECCOMP => super::seccomp::set_by_prctl(cx, a, b).await,
         pr::SET_TIMING => unused(&[a]).map(|()| 0),
         pr::SET_SECUREBITS if a == 0 && cx.creds().capable(cap::SETPCAP) => Ok(0),
         pr::SET_SECUREBITS => Err(Errno::EPERM),

@@ -3,7 +3,7 @@
 use super::table::{Row, build};
 use super::{
     attr, directory, epoll, event_files, fcntl, fd, futex, identity, memory, mount, names, open, pidfd, poll, prctl,
-    process, random, read_write, resource, schedule, signal, socket, stat, sync, system, thread_area, time, timer,
+    process, ptrace, random, read_write, resource, schedule, seccomp, signal, socket, stat, sync, system, thread_area, time, timer,
     transfer, waitable_files, xattr,
 };
 
@@ -16,6 +16,8 @@ const TOPICS: &[&[Row]] = &[
     poll::ROWS,
     prctl::ROWS,
     process::ROWS,
+    ptrace::ROWS,
+    seccomp::ROWS,
     random::ROWS,
     resource::ROWS,
     schedule::ROWS,

@@ -3,6 +3,7 @@
 use vm_cpu::{Cpu, Segment, Selector, TlsDescriptor};
 
 use super::table::{Args, Row, now, wait};
+use crate::task::Task;
 use crate::{Errno, Result, SyscallCx};
 
 pub(super) const ROWS: &[Row] = &[
@@ -117,7 +118,12 @@ async fn set_thread_area(cx: &SyscallCx, [at, ..]: Args) -> Result<i64> {
 
 async fn get_thread_area(cx: &SyscallCx, [at, ..]: Args) -> Result<i64> {
     let entry = cx.read_u32(at).await?;
-    let tls = cx.task.cpu.borrow().tls[slot(entry)?];
+    get_of(cx, &cx.task, entry, at).await
+}
+
+/// Writes an entry of a task as a `struct user_desc` (PTRACE_GET_THREAD_AREA too).
+pub(crate) async fn get_of(cx: &SyscallCx, task: &Task, entry: u32, to: u64) -> Result<i64> {
+    let tls = task.cpu.borrow().tls[slot(entry)?];
     let flags = if tls == TlsDescriptor::default() {
         bits::READ_EXEC_ONLY | bits::NOT_PRESENT
     } else {
@@ -127,7 +133,15 @@ async fn get_thread_area(cx: &SyscallCx, [at, ..]: Args) -> Result<i64> {
     for (index, word) in [entry, tls.base, tls.limit, flags].into_iter().enumerate() {
         raw[4 * index..4 * index + 4].copy_from_slice(&word.to_le_bytes());
     }
-    cx.write_user(at, &raw).await?;
+    cx.write_user(to, &raw).await?;
+    Ok(0)
+}
+
+/// PTRACE_SET_THREAD_AREA
+pub(crate) async fn set_of(cx: &SyscallCx, task: &Task, entry: u32, from: u64) -> Result<i64> {
+    let desc = read(cx, from).await?;
+    desc.check()?;
+    install(&mut task.cpu.borrow_mut(), slot(entry)?, desc.descriptor());
     Ok(0)
 }
 

@@ -64,6 +64,11 @@ impl UserBuffer {
         self.next_accessible(cx, 1, Access::Write).await.map(|_| ())
     }
 
+    /// The parts in order.
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
     /// How many bytes there are.
     pub(crate) fn len(&self) -> usize {
         self.segments.iter().map(|segment| segment.len).sum()

@@ -7,6 +7,7 @@ use vm_cpu::reg;
 use vm_mem::VirtAddr;
 
 use super::{Pid, Resource, Task, TaskParts, ThreadGroup, VforkWait, cap};
+use crate::ptrace::{attach, event, registers, stop};
 use crate::signal::AltStack;
 use crate::syscall::thread_area;
 use crate::{Errno, Result, SyscallCx};
@@ -18,6 +19,7 @@ pub mod flags {
     pub const FILES: u64 = 0x400;
     pub const SIGHAND: u64 = 0x800;
     pub const PIDFD: u64 = 0x1000;
+    pub const PTRACE: u64 = 0x2000;
     pub const VFORK: u64 = 0x4000;
     pub const PARENT: u64 = 0x8000;
     pub const THREAD: u64 = 0x1_0000;
@@ -26,6 +28,7 @@ pub mod flags {
     pub const SETTLS: u64 = 0x8_0000;
     pub const PARENT_SETTID: u64 = 0x10_0000;
     pub const CHILD_CLEARTID: u64 = 0x20_0000;
+    pub const UNTRACED: u64 = 0x80_0000;
     pub const CHILD_SETTID: u64 = 0x100_0000;
     pub const NEWCGROUP: u64 = 0x200_0000;
     pub const NEWUTS: u64 = 0x400_0000;
@@ -73,6 +76,11 @@ pub(crate) async fn clone(cx: &SyscallCx, args: CloneArgs) -> Result<Pid> {
     let mut cpu = parent.cpu.borrow().clone();
     cpu.gpr[reg::RAX] = 0;
     cpu.retired = 0;
+    // Watchpoints and single steps are the parent's.
+    cpu.debug = vm_cpu::DebugRegisters::default();
+    if parent.trace.forced_step.get() {
+        cpu.eflags &= !registers::FLAG_TF;
+    }
     if args.stack != 0 {
         cpu.gpr[reg::RSP] = args.stack;
     }
@@ -94,8 +102,10 @@ pub(crate) async fn clone(cx: &SyscallCx, args: CloneArgs) -> Result<Pid> {
         started,
     }));
     task.blocked.set(parent.blocked.get());
+    task.orig_ax.set(parent.orig_ax.get());
     task.nice.set(parent.nice.get());
     task.personality.set(parent.personality.get());
+    task.seccomp.borrow_mut().clone_from(&parent.seccomp.borrow());
     task.no_new_privs.set(parent.no_new_privs.get());
     task.keep_caps.set(parent.keep_caps.get());
     task.timer_slack.set(parent.timer_slack.get());
@@ -144,7 +154,14 @@ pub(crate) async fn clone(cx: &SyscallCx, args: CloneArgs) -> Result<Pid> {
         }
         kernel.processes.insert_group(Rc::clone(&group));
     }
+    let traced = Some(event_of(&args)).filter(|event| parent.trace.has(1 << event) && !has(flags::UNTRACED));
+    if traced.is_some() || has(flags::PTRACE) {
+        attach::inherit(parent, &task);
+    }
     kernel.launch(&task);
+    if let Some(event) = traced {
+        stop::event(cx, event, tid as u32).await;
+    }
 
     if let Some(suspended) = suspended {
         while !suspended.done.get() {
@@ -155,7 +172,21 @@ pub(crate) async fn clone(cx: &SyscallCx, args: CloneArgs) -> Result<Pid> {
             }
         }
     }
+    if has(flags::VFORK) && !has(flags::UNTRACED) {
+        stop::event(cx, event::VFORK_DONE, tid as u32).await;
+    }
     Ok(tid)
+}
+
+/// Which event tells a tracer of the new task.
+fn event_of(args: &CloneArgs) -> u32 {
+    if args.flags & flags::VFORK != 0 {
+        event::VFORK
+    } else if args.exit_signal != Signal::CHLD.number() {
+        event::CLONE
+    } else {
+        event::FORK
+    }
 }
 
 fn check(cx: &SyscallCx, args: &CloneArgs) -> Result<()> {

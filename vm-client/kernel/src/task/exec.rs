@@ -3,11 +3,14 @@
 use std::rc::Rc;
 
 use linux_abi::fcntl::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW};
+use linux_abi::siginfo::SigInfo;
+use linux_abi::signal::Signal;
 use linux_abi::stat::{S_ISGID, S_ISUID};
 use vm_cpu::{Cpu, reg};
 
-use super::{Credentials, Resource, Task, exit};
+use super::{Credentials, Resource, Task, cap, exit};
 use crate::loader::{self, Image, Program};
+use crate::ptrace::{attach, event, options, stop};
 use crate::signal::AltStack;
 use crate::syscall::resource::memory_limits;
 use crate::vfs::{Follow, OpenFile, mount, open};
@@ -57,9 +60,22 @@ pub(crate) async fn run_program(
     let image = loader::load(cx, &program, &envp, &creds, secure, limits).await?;
 
     // The point of no return: the other threads end, and the old memory goes.
+    let before = cx.task.tid();
     become_single(cx).await?;
     install(cx, &program, image, creds, &comm).await;
+    tell_tracer(cx, before).await;
     Ok(())
+}
+
+/// A tracer that did not ask for the event gets a SIGTRAP.
+async fn tell_tracer(cx: &SyscallCx, before: super::Pid) {
+    let task = &cx.task;
+    if task.trace.has(options::TRACEEXEC) {
+        stop::event(cx, event::EXEC, before as u32).await;
+    } else if task.trace.on() && !task.trace.seized.get() {
+        let info = SigInfo::kill(Signal::TRAP, task.pid(), task.credentials().uid);
+        cx.kernel.send_signal_task(task, info);
+    }
 }
 
 async fn open_program(cx: &SyscallCx, path: &ExecPath) -> Result<Rc<OpenFile>> {
@@ -118,7 +134,10 @@ fn new_credentials(cx: &SyscallCx, program: &Program) -> (Rc<Credentials>, bool)
     let old = cx.creds();
     let mut new = (*old).clone();
     let meta = program.file.inode().metadata();
-    let honoured = program.file.path().mount.flags() & mount::flags::NOSUID == 0 && !cx.task.no_new_privs.get();
+    // Who may trace anybody may trace a program with more rights than its own.
+    let watched = cx.task.trace.tracer().is_some_and(|tracer| !tracer.credentials().capable(cap::SYS_PTRACE));
+    let honoured =
+        program.file.path().mount.flags() & mount::flags::NOSUID == 0 && !cx.task.no_new_privs.get() && !watched;
     if honoured && meta.mode & S_ISUID != 0 {
         new.euid = meta.uid;
     }
@@ -161,6 +180,9 @@ async fn become_single(cx: &SyscallCx) -> Result<()> {
         task.killable(ended).await?;
     }
     if !task.is_leader() {
+        if let Some(leader) = cx.kernel.processes.task(group.pid) {
+            attach::untie(&leader);
+        }
         cx.kernel.processes.remove_task(group.pid);
         cx.kernel.processes.renumber(task, group.pid);
         *group.leader.borrow_mut() = Rc::downgrade(task);
@@ -176,6 +198,7 @@ async fn install(cx: &SyscallCx, program: &Program, image: Image, creds: Rc<Cred
         let mut cpu = task.cpu.borrow_mut();
         let retired = cpu.retired;
         *cpu = Cpu { retired, ..Cpu::default() };
+        task.trace.forced_step.set(false);
         cpu.rip = image.entry;
         cpu.gpr[reg::RSP] = image.stack;
     }
@@ -210,7 +233,7 @@ async fn install(cx: &SyscallCx, program: &Program, image: Image, creds: Rc<Cred
     group.dumpable.set(u32::from(!changed && readable.is_ok()));
     group.did_exec.set(true);
     if group.exit_signal.get().is_some() {
-        group.exit_signal.set(Some(linux_abi::signal::Signal::CHLD));
+        group.exit_signal.set(Some(Signal::CHLD));
     }
     *group.exe.borrow_mut() = Some(program.file.path().clone());
     task.set_comm(comm);

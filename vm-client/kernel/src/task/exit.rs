@@ -5,6 +5,7 @@ use std::rc::{Rc, Weak};
 use linux_abi::signal::Signal;
 
 use super::{Task, TaskState, ThreadGroup, WaitStatus};
+use crate::ptrace::{attach, stop};
 use crate::signal::send::child_info;
 use crate::signal::{Handler, SigInfo, sa};
 use crate::vfs::FdTable;
@@ -14,7 +15,9 @@ use crate::{Kernel, SyscallCx, strace, syscall};
 pub(crate) async fn end(cx: &SyscallCx) {
     let (kernel, task, group) = (&cx.kernel, &cx.task, &cx.task.group);
     task.dying.set(true);
-    strace::ended(cx, group.exiting.get().unwrap_or(WaitStatus::Exited(task.exit_code.get())));
+    let status = group.exiting.get().unwrap_or(WaitStatus::Exited(task.exit_code.get()));
+    stop::exit(cx, status.encode()).await;
+    strace::ended(cx, status);
     release_memory(cx).await;
     let files = task.files.replace(FdTable::new(&kernel.vfs));
     drop(files);
@@ -25,7 +28,8 @@ pub(crate) async fn end(cx: &SyscallCx) {
     group.ended_usage.set(ended);
     group.threads.borrow_mut().retain(|other| !Rc::ptr_eq(other, task));
     task.state.set(TaskState::Zombie);
-    if !task.is_leader() {
+    attach::tracer_ends(kernel, task);
+    if !task.is_leader() && !attach::tell_end(kernel, task, status) {
         kernel.processes.remove_task(task.tid());
     }
     group.thread_ended.wake_all();
@@ -96,7 +100,10 @@ fn end_group(kernel: &Rc<Kernel>, last: &Rc<Task>) {
     }
     orphan_children(kernel, group);
     kernel.hang_up_if_last_link(group);
-    tell_parent(kernel, group, status);
+    let leader = group.leader();
+    if !leader.is_some_and(|leader| attach::tell_end(kernel, &leader, status)) {
+        tell_parent(kernel, group, status);
+    }
 }
 
 /// Children go to the nearest subreaper, else to init.
@@ -131,7 +138,7 @@ fn orphan_children(kernel: &Rc<Kernel>, group: &Rc<ThreadGroup>) {
 }
 
 /// Sends the exit signal and leaves a zombie, unless the parent does not care or is the built-in init.
-fn tell_parent(kernel: &Rc<Kernel>, group: &Rc<ThreadGroup>, status: WaitStatus) {
+pub(crate) fn tell_parent(kernel: &Rc<Kernel>, group: &Rc<ThreadGroup>, status: WaitStatus) {
     let Some(parent) = group.parent() else {
         reap(kernel, group);
         return;

@@ -54,6 +54,8 @@ pub struct ThreadGroup {
     pub children: RefCell<Vec<Rc<ThreadGroup>>>,
     /// Its threads that have not ended; the leader first, unless it ended before the others.
     pub threads: RefCell<Vec<Rc<Task>>>,
+    /// Tasks that its threads trace.
+    pub(crate) tracees: RefCell<Vec<Rc<Task>>>,
     /// The leader, kept after its end until the process is waited for.
     pub(crate) leader: RefCell<Weak<Task>>,
     /// Process group.
@@ -127,6 +129,7 @@ impl ThreadGroup {
             parent: RefCell::new(parent),
             children: RefCell::default(),
             threads: RefCell::default(),
+            tracees: RefCell::default(),
             leader: RefCell::default(),
             pgrp: Cell::new(pgrp),
             session: RefCell::new(session),

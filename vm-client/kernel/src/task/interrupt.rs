@@ -54,7 +54,10 @@ impl Task {
 
     /// Whether a signal (or a stop, or the end of the process) wants the task out of its wait.
     pub fn signal_pending(&self) -> bool {
-        if self.fatal_signal_pending() || (self.group.stop.get().is_some() && !self.stopped.get()) {
+        if self.fatal_signal_pending()
+            || self.trace.interrupt.get()
+            || (self.group.stop.get().is_some() && !self.stopped.get())
+        {
             return true;
         }
         let waiting = self.pending.borrow().set().0 | self.group.shared_pending.borrow().set().0;

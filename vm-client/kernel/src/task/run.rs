@@ -8,11 +8,12 @@ use std::time::Duration;
 use linux_abi::siginfo::{SigFields, SigInfo, code};
 use linux_abi::signal::Signal;
 use vm_cpu::{Cpu, DebugCause, Exception, Exit, reg};
-use vm_mem::{Access, FaultCause, PageFault};
+use vm_mem::{Access, FaultCause, PageFault, Watch};
 use vm_rt::yield_now;
 
 use super::{FaultRegs, Task, exit};
 use crate::mm::FaultError;
+use crate::ptrace::registers;
 use crate::signal::deliver::{Next, deliver};
 use crate::{Kernel, SyscallCx, syscall};
 
@@ -20,6 +21,10 @@ use crate::{Kernel, SyscallCx, syscall};
 const SLICE: Duration = Duration::from_micros(1500);
 /// What a system call or a fault is taken to cost, in instructions, when slices are counted.
 const EXIT_COST: u32 = 400;
+/// DR6: a single step.
+const DEBUG_STEP: u32 = 0x4000;
+/// The resume flag.
+const FLAG_RF: u32 = 0x1_0000;
 /// Runs shorter than this say nothing about the speed of the engine.
 const MEASURABLE: u64 = 20_000;
 
@@ -59,12 +64,12 @@ fn account(kernel: &Kernel, task: &Task, spent: u64, retired: u64) {
 }
 
 async fn live(cx: SyscallCx) {
-    let mut interrupted = None;
+    let mut restarts = false;
     let mut fuel = full_slice(&cx);
     loop {
         let task = &cx.task;
-        if (interrupted.is_some() || task.saved_mask.get().is_some() || task.signal_pending())
-            && deliver(&cx, interrupted.take()).await == Next::Exit
+        if (std::mem::take(&mut restarts) || task.saved_mask.get().is_some() || task.signal_pending())
+            && deliver(&cx).await == Next::Exit
         {
             break;
         }
@@ -76,8 +81,12 @@ async fn live(cx: SyscallCx) {
             fuel = full_slice(&cx);
             continue;
         }
-        match run_guest(&cx, &mut fuel) {
-            Exit::Syscall(_) => interrupted = syscall::dispatch(&cx).await,
+        let exit = run_guest(&cx, &mut fuel);
+        if !matches!(exit, Exit::Syscall(_)) {
+            cx.task.orig_ax.set(-1);
+        }
+        match exit {
+            Exit::Syscall(_) => restarts = syscall::dispatch(&cx).await,
             Exit::Fault(fault) => page_fault(&cx, fault).await,
             Exit::Exception(exception) => raise(&cx, exception),
             Exit::ReadTsc { .. } | Exit::OutOfFuel => {}
@@ -106,7 +115,14 @@ fn run_guest(cx: &SyscallCx, fuel: &mut u32) -> Exit {
         let before = cpu.retired;
         // The first run of a poll starts when the poll does: no clock has to be read for its beginning.
         let began = kernel.poll_began.replace(u64::MAX);
+        let watched = cpu.debug.armed();
+        if watched {
+            mmu.watch(watches(&cpu));
+        }
         let exit = engine.run(&mut cpu, &mut mmu, *fuel);
+        if watched {
+            mmu.unwatch();
+        }
         let ran = cpu.retired.wrapping_sub(before);
         kernel.clock.add_retired(ran);
         if ran >= MEASURABLE && began != u64::MAX {
@@ -131,6 +147,12 @@ fn run_guest(cx: &SyscallCx, fuel: &mut u32) -> Exit {
             }
         }
     }
+}
+
+/// What the debug registers watch of memory.
+fn watches(cpu: &Cpu) -> Vec<Watch> {
+    let data = cpu.debug.enabled().filter(|(.., kind)| *kind != 0);
+    data.map(|(index, start, len, kind)| Watch { bit: 1 << index, start, len, loads: kind == 3 }).collect()
 }
 
 fn put_tsc(cpu: &mut Cpu, tsc: u64, aux: bool) {
@@ -167,7 +189,7 @@ async fn page_fault(cx: &SyscallCx, fault: PageFault) {
 
 /// Turns a processor exception into its signal, as the i386 entry code of Linux does.
 fn raise(cx: &SyscallCx, exception: Exception) {
-    let cpu = cx.task.cpu.borrow();
+    let mut cpu = cx.task.cpu.borrow_mut();
     let here = cpu.rip as u32;
     let fpu_code = |raised: u32| match raised {
         r if r & 0x01 != 0 => code::FPE_FLTINV,
@@ -180,8 +202,19 @@ fn raise(cx: &SyscallCx, exception: Exception) {
     let at = |signal, code, addr| SigInfo { signal, errno: 0, code, fields: SigFields::Fault { addr } };
     let (trapno, info) = match exception {
         Exception::DivideError => (0, at(Signal::FPE, code::FPE_INTDIV, here)),
-        Exception::Debug(DebugCause::Watchpoint(_)) => (1, at(Signal::TRAP, code::TRAP_HWBKPT, here)),
-        Exception::Debug(DebugCause::SingleStep) => (1, at(Signal::TRAP, code::TRAP_TRACE, here)),
+        Exception::Debug(DebugCause::Breakpoints(hit)) => {
+            let stepped = cpu.eflags & registers::FLAG_TF != 0;
+            cpu.debug.status |= u32::from(hit) | if stepped { DEBUG_STEP } else { 0 };
+            // The instruction a breakpoint is on is run when the task goes on.
+            if cpu.debug.enabled().any(|(index, _, _, kind)| kind == 0 && hit & 1 << index != 0) {
+                cpu.eflags |= FLAG_RF;
+            }
+            (1, at(Signal::TRAP, if stepped { code::TRAP_TRACE } else { code::TRAP_HWBKPT }, here))
+        }
+        Exception::Debug(DebugCause::SingleStep) => {
+            cpu.debug.status |= DEBUG_STEP;
+            (1, at(Signal::TRAP, code::TRAP_TRACE, here))
+        }
         Exception::Debug(DebugCause::Int1) => (1, at(Signal::TRAP, code::TRAP_BRKPT, here)),
         Exception::Breakpoint => (3, SigInfo::kernel(Signal::TRAP)),
         Exception::Overflow => (4, SigInfo::kernel(Signal::SEGV)),

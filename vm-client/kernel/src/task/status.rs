@@ -17,6 +17,8 @@ pub enum WaitStatus {
     },
     /// A signal stopped it.
     Stopped(Signal),
+    /// It stopped for its tracer: a signal, with an event above it (ptrace(2)).
+    Trapped(u32),
     /// SIGCONT continued it.
     Continued,
 }
@@ -28,6 +30,7 @@ impl WaitStatus {
             Self::Exited(code) => u32::from(code) << 8,
             Self::Signaled { signal, core } => signal.number() | if core { 0x80 } else { 0 },
             Self::Stopped(signal) => signal.number() << 8 | 0x7f,
+            Self::Trapped(code) => code << 8 | 0x7f,
             Self::Continued => 0xffff,
         }
     }
@@ -39,6 +42,7 @@ impl WaitStatus {
             Self::Signaled { signal, core: false } => (code::CLD_KILLED, signal.number() as i32),
             Self::Signaled { signal, core: true } => (code::CLD_DUMPED, signal.number() as i32),
             Self::Stopped(signal) => (code::CLD_STOPPED, signal.number() as i32),
+            Self::Trapped(stop) => (code::CLD_TRAPPED, stop as i32),
             Self::Continued => (code::CLD_CONTINUED, Signal::CONT.number() as i32),
         }
     }
@@ -48,6 +52,7 @@ impl WaitStatus {
         match self {
             Self::Exited(code) => i32::from(code),
             Self::Signaled { signal, .. } | Self::Stopped(signal) => 128 + signal.number() as i32,
+            Self::Trapped(stop) => 128 + (stop & 0x7f) as i32,
             Self::Continued => 0,
         }
     }

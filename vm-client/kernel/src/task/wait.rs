@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::{Pid, Rusage, ThreadGroup, WaitStatus, exit};
+use crate::ptrace::wait as tracees;
 use crate::{Errno, Result, SyscallCx};
 
 /// Options of wait4(2) and waitid(2).
@@ -63,6 +64,11 @@ fn look(cx: &SyscallCx, parent: &Rc<ThreadGroup>, which: Which, flags: u32) -> R
             Which::Pid(pid) => child.pid == pid,
             Which::Pgrp(pgrp) => child.pgrp.get() == pgrp,
         };
+        // Seen below as a tracee, whatever kind of child it is.
+        if meant && tracees::is_traced_by(child, parent) {
+            any = true;
+            continue;
+        }
         // A "clone child" is one that does not send SIGCHLD.
         let clone_child = child.exit_signal.get() != Some(linux_abi::signal::Signal::CHLD);
         let kind = flags & options::WALL != 0 || clone_child == (flags & options::WCLONE != 0);
@@ -71,6 +77,21 @@ fn look(cx: &SyscallCx, parent: &Rc<ThreadGroup>, which: Which, flags: u32) -> R
         }
         any = true;
         if let Some(found) = take(cx, child, flags) {
+            return Ok(Some(found));
+        }
+    }
+    let traced = parent.tracees.borrow().clone();
+    for task in &traced {
+        let meant = match which {
+            Which::Any => true,
+            Which::Pid(pid) => task.tid() == pid,
+            Which::Pgrp(pgrp) => task.group.pgrp.get() == pgrp,
+        };
+        if !meant {
+            continue;
+        }
+        any = true;
+        if let Some(found) = tracees::take(cx, task, flags) {
             return Ok(Some(found));
         }
     }
@@ -85,7 +106,8 @@ fn take(cx: &SyscallCx, child: &Rc<ThreadGroup>, flags: u32) -> Option<Waited> {
         Waited { pid: child.pid, uid: child.leader().map_or(0, |task| task.creds.borrow().uid), status, usage }
     };
     if let Some(status) = child.exit_status.get() {
-        if flags & options::WEXITED == 0 {
+        // A tracer sees the end first.
+        if tracees::is_traced(child) || flags & options::WEXITED == 0 {
             return None;
         }
         let found = found(status);

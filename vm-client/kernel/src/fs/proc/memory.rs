@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Write;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use vm_mem::VirtAddr;
 use vm_rt::Io;
@@ -12,7 +12,7 @@ use crate::mm::Mm;
 use crate::mm::vma::{Backing, Visibility, Vma};
 use crate::task::Task;
 use crate::vfs::{File, IoMode};
-use crate::{Errno, Result, SyscallCx};
+use crate::{Result, SyscallCx};
 
 /// Command line and environment are cut here.
 const TEXT_MAX: u64 = 1 << 20;
@@ -212,30 +212,23 @@ pub(super) fn smaps_rollup(cx: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
 /// Opens the memory of a process to be read and written at its own addresses.
 pub(super) fn open_mem(cx: &SyscallCx, task: &Rc<Task>) -> Result<Rc<dyn File>> {
     check_inspect(cx, task)?;
-    Ok(Rc::new(Memory { mm: task.mm() }))
+    Ok(Rc::new(Memory { mm: task.mm().map(|mm| Rc::downgrade(&mm)).unwrap_or_default() }))
 }
 
+/// Does not keep the memory: once the program has ended or executed another, reads find its end.
 struct Memory {
-    mm: Option<Rc<Mm>>,
+    mm: Weak<Mm>,
 }
 
 impl File for Memory {
     fn read<'a>(&'a self, _cx: &'a SyscallCx, mode: IoMode, buf: &'a mut [u8]) -> Io<'a, Result<usize>> {
-        let Some(mm) = &self.mm else { return Io::ready(Ok(0)) };
-        Io::later(async move {
-            let present = mm.populate(VirtAddr(mode.offset), buf.len(), vm_mem::Access::Read).await;
-            let count = present.map_err(|_| Errno::EIO)?.min(buf.len());
-            mm.read(VirtAddr(mode.offset), &mut buf[..count]).await.map_err(|_| Errno::EIO)?;
-            Ok(count)
-        })
+        let Some(mm) = self.mm.upgrade() else { return Io::ready(Ok(0)) };
+        Io::later(async move { mm.peek(mode.offset, buf).await })
     }
 
     fn write<'a>(&'a self, _cx: &'a SyscallCx, mode: IoMode, data: &'a [u8]) -> Io<'a, Result<usize>> {
-        let Some(mm) = &self.mm else { return Io::ready(Ok(0)) };
-        Io::later(async move {
-            mm.write(VirtAddr(mode.offset), data).await.map_err(|_| Errno::EIO)?;
-            Ok(data.len())
-        })
+        let Some(mm) = self.mm.upgrade() else { return Io::ready(Ok(0)) };
+        Io::later(async move { mm.poke(mode.offset, data).await })
     }
 
     fn seekable(&self) -> bool {

@@ -136,10 +136,11 @@ pub(super) fn status(_: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
     // A name can hold any byte; tools want one line.
     let name = task.comm_text().replace('\\', "\\\\").replace('\n', "\\n");
     let _ = writeln!(out, "Name:\t{name}\nUmask:\t{:04o}", task.fs_context().umask());
+    let tracer = task.trace.tracer().map_or(0, |tracer| tracer.tid());
     let state = task.state.get();
     let _ = writeln!(out, "State:\t{} ({})", state.letter(), state.word());
     let _ =
-        writeln!(out, "Tgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t0", group.pid, task.tid(), group.ppid());
+        writeln!(out, "Tgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t{tracer}", group.pid, task.tid(), group.ppid());
     let ids = [
         ("Uid", [creds.uid, creds.euid, creds.suid, creds.fsuid]),
         ("Gid", [creds.gid, creds.egid, creds.sgid, creds.fsgid]),
@@ -205,9 +206,11 @@ pub(super) fn status(_: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
     }
     let _ = writeln!(
         out,
-        "NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0\nSpeculation_Store_Bypass:\tvulnerable\n\
+        "NoNewPrivs:\t{}\nSeccomp:\t{}\nSeccomp_filters:\t{}\nSpeculation_Store_Bypass:\tvulnerable\n\
          Cpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed:\t1\nMems_allowed_list:\t0",
-        u8::from(task.no_new_privs.get())
+        u8::from(task.no_new_privs.get()),
+        task.seccomp.borrow().as_ref().map_or(0, |seccomp| seccomp.mode()),
+        task.seccomp.borrow().as_ref().map_or(0, |seccomp| seccomp.filters()),
     );
     let _ = writeln!(
         out,
