@@ -105,7 +105,11 @@ struct Flavour {
 
 impl Flavour {
     fn of(core: &Core) -> Flavour {
-        Flavour { long: core.mode == Mode::X86_64, segments: core.segments(), stepping: core.flags.tf() || core.debug.armed() }
+        Flavour {
+            long: core.mode == Mode::X86_64,
+            segments: core.segments(),
+            stepping: core.flags.tf() || core.debug.armed(),
+        }
     }
 
     fn number(self) -> u16 {

@@ -153,9 +153,7 @@ pub(crate) fn may_access(cx: &SyscallCx, task: &Task, identity: Identity) -> boo
         Identity::FileSystem => (mine.fsuid, mine.fsgid),
         Identity::Real => (mine.uid, mine.gid),
     };
-    same_owner(&theirs, uid, gid)
-        && task.group.dumpable.get() == 1
-        && theirs.cap_permitted & !mine.cap_effective == 0
+    same_owner(&theirs, uid, gid) && task.group.dumpable.get() == 1 && theirs.cap_permitted & !mine.cap_effective == 0
 }
 
 fn same_owner(theirs: &Credentials, uid: u32, gid: u32) -> bool {

@@ -22,9 +22,9 @@ mod table;
 mod tlb;
 mod watch;
 
-pub use watch::Watch;
 pub use addr::{Access, FaultCause, FrameId, MmId, PAGE_SIZE, PageFault, Prot, Scalar, VirtAddr, Vpn};
 pub use direct::{WORD_FRAME, WORD_READ, WORD_WRITE};
 pub use frame::OutOfFrames;
 pub use mmu::{Mapping, Mmu, Sharing};
 pub use reserve::ReserveError;
+pub use watch::Watch;

@@ -18,8 +18,8 @@ pub(crate) use load::LoadAverage;
 use std::rc::Rc;
 
 use super::generated::{Directory, Entry, Fixed, GeneratedFs, directory, file};
-use crate::task::{Pid, Task, cap};
 use crate::ptrace;
+use crate::task::{Pid, Task, cap};
 use crate::vfs::{FileType, permission};
 use crate::{Errno, Kernel, Result, SyscallCx};
 

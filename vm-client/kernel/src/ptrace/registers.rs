@@ -22,14 +22,8 @@ const FLAG_MASK: u32 = 0x0005_0dd5;
 /// General registers in the order of the structure, with where they are.
 const GENERAL: [(usize, usize); 7] =
     [(0, reg::RBX), (4, reg::RCX), (8, reg::RDX), (12, reg::RSI), (16, reg::RDI), (20, reg::RBP), (24, reg::RAX)];
-const SEGMENTS: [(usize, Segment); 6] = [
-    (28, Segment::Ds),
-    (32, Segment::Es),
-    (36, Segment::Fs),
-    (40, Segment::Gs),
-    (52, Segment::Cs),
-    (64, Segment::Ss),
-];
+const SEGMENTS: [(usize, Segment); 6] =
+    [(28, Segment::Ds), (32, Segment::Es), (36, Segment::Fs), (40, Segment::Gs), (52, Segment::Cs), (64, Segment::Ss)];
 const ORIG_EAX: usize = 44;
 const EIP: usize = 48;
 const EFLAGS: usize = 56;

@@ -265,11 +265,8 @@ async fn peek_info(cx: &SyscallCx, task: &Task, args: u64, to: u64) -> Result<i6
     if flags & !1 != 0 || count < 0 {
         return Err(Errno::EINVAL);
     }
-    let queued = if flags & 1 != 0 {
-        task.group.shared_pending.borrow().entries()
-    } else {
-        task.pending.borrow().entries()
-    };
+    let queued =
+        if flags & 1 != 0 { task.group.shared_pending.borrow().entries() } else { task.pending.borrow().entries() };
     let mut done = 0;
     for info in queued.into_iter().skip(offset as usize).take(count as usize) {
         cx.write_user(to + done * SIGINFO_SIZE as u64, &info.encode()).await?;

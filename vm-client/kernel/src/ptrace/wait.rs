@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-
 use super::attach;
 use crate::SyscallCx;
 use crate::task::wait::{Waited, options};

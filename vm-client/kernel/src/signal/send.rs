@@ -116,8 +116,7 @@ impl Kernel {
         let group = &task.group;
         self.signal_arrived.wake_all();
         // What is stopped looks at its signals when it continues; only SIGKILL does not wait for that.
-        if signal != Signal::KILL && (task.blocked.get().contains(signal) || task.stopped.get() && !task.trace.on())
-        {
+        if signal != Signal::KILL && (task.blocked.get().contains(signal) || task.stopped.get() && !task.trace.on()) {
             return;
         }
         let deadly = group.sighand.borrow().get(signal).handler == Handler::Default

@@ -111,11 +111,13 @@ fn check_threads(cx: &SyscallCx, mine: Option<&Rc<Filter>>, given: u64) -> Resul
     for thread in cx.task.group.threads.borrow().iter() {
         let theirs = newest(thread).unwrap_or(None);
         let mut ancestor = mine;
-        let fits = theirs.as_ref().is_none_or(|theirs| loop {
-            match ancestor {
-                Some(filter) if Rc::ptr_eq(filter, theirs) => break true,
-                Some(filter) => ancestor = filter.before.as_ref(),
-                None => break false,
+        let fits = theirs.as_ref().is_none_or(|theirs| {
+            loop {
+                match ancestor {
+                    Some(filter) if Rc::ptr_eq(filter, theirs) => break true,
+                    Some(filter) => ancestor = filter.before.as_ref(),
+                    None => break false,
+                }
             }
         });
         if !fits && given & flags::TSYNC_ESRCH != 0 {

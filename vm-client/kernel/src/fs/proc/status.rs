@@ -139,8 +139,13 @@ pub(super) fn status(_: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
     let tracer = task.trace.tracer().map_or(0, |tracer| tracer.tid());
     let state = task.state.get();
     let _ = writeln!(out, "State:\t{} ({})", state.letter(), state.word());
-    let _ =
-        writeln!(out, "Tgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t{tracer}", group.pid, task.tid(), group.ppid());
+    let _ = writeln!(
+        out,
+        "Tgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t{tracer}",
+        group.pid,
+        task.tid(),
+        group.ppid()
+    );
     let ids = [
         ("Uid", [creds.uid, creds.euid, creds.suid, creds.fsuid]),
         ("Gid", [creds.gid, creds.egid, creds.sgid, creds.fsgid]),
