@@ -26,6 +26,37 @@ source $VIMRUNTIME/defaults.vim
 set mouse=
 TEXT
 
+cat > "$root/usr/local/bin/download" <<'TEXT'
+#!/bin/sh
+# Gives files to the page that shows this terminal: each name written to /dev/skiff is opened there and then.
+if [ $# = 0 ]; then
+    echo 'usage: download FILE|DIRECTORY...' >&2
+    exit 2
+fi
+status=0
+for path; do
+    packed=
+    if [ -d "$path" ]; then
+        packed=$(mktemp -d) && name=$(basename "$(realpath "$path")").tar.gz &&
+            tar -czf "$packed/$name" -C "$path/.." -- "$(basename "$(realpath "$path")")" || { status=1; continue; }
+        path=$packed/$name
+    fi
+    if [ ! -e "$path" ]; then
+        echo "download: $path: No such file or directory" >&2
+        status=1
+    elif [ ! -f "$path" ] || [ ! -r "$path" ]; then
+        echo "download: $path: not a file that can be read" >&2
+        status=1
+    elif ! printf %s "$path" > /dev/skiff; then
+        status=1
+    fi
+    # The page has the open file: its name is not needed any more.
+    [ -z "$packed" ] || rm -r "$packed"
+done
+exit $status
+TEXT
+chmod 755 "$root/usr/local/bin/download"
+
 # `login` would show it; the demo starts the shell itself.
 echo 'if [ -t 1 ] && [ -r /etc/motd ]; then cat /etc/motd; fi' >> "$root/root/.profile"
 

@@ -9,6 +9,8 @@ export interface Host {
   fetch(url: string, reload: boolean, limit: number): Request;
   connect(url: string, protocol: string): Wire;
   hasSockets(): boolean;
+  fileChanged(watch: number, mask: number, cookie: number, name: Uint8Array): void;
+  handout(file: number, path: Uint8Array, size: number): void;
 }
 
 export interface Request {

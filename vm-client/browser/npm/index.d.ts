@@ -27,8 +27,17 @@ export class IDBDevice {
   readonly name: string;
   /** The manifest that the saved changes belong to, in hex; null when there are none. */
   manifest(): Promise<string | null>;
+  /** The names of all disks that this origin keeps changes of; empty where the browser does not tell. */
+  static list(): Promise<string[]>;
   /** Forgets every change. Delete the machine that uses them first. */
   reset(): Promise<void>;
+  /** Every stored change as one file, as of one moment. A machine that runs should `sync()` before. */
+  export(): Promise<Blob>;
+  /**
+   * Puts an exported file in the place of the changes there are. Delete the machine that uses them first. The file is
+   * checked first: one that is damaged is refused with `bad-archive` and changes nothing.
+   */
+  import(file: Blob): Promise<{ manifest: string; pages: number }>;
   delete(): void;
 }
 
@@ -63,6 +72,13 @@ export interface LinuxOptions {
   /** Size of the first virtual terminal at the start. */
   columns?: number;
   rows?: number;
+  /**
+   * `TZ` of every program whose environment has none: a name such as "Europe/Berlin", or "host" for that of this computer.
+   * Where the image has no time zone data, its present distance from UTC is used.
+   */
+  timeZone?: string;
+  /** `LANG` of every program whose environment has neither it nor `LC_ALL`, such as "C.UTF-8". */
+  locale?: string;
   /** The worker to use, for bundlers that want to make it themselves: `new Worker(new URL("skiff-vm/worker.js", ...))`. */
   worker?: Worker | MachinePort;
   /** Where the wasm module is, if not beside the worker; or the module. */
@@ -132,9 +148,125 @@ export interface Events {
   diskLatency: number;
   processCreated: number;
   stats: Stats;
+  /** Without a callback the browser saves the file as it saves downloads. */
+  download: Download;
   notice: Failure;
+  /**
+   * The browser's answer when it was asked, at the first change, to keep the disk when room gets scarce. "unavailable": it
+   * cannot be asked here, as over plain HTTP.
+   */
+  persistence: "granted" | "denied" | "unavailable";
   /** The machine is dead; every promise has been rejected. */
   crash: Failure;
+}
+
+/** A path: UTF-8 text, or bytes for a name that is not. */
+export type GuestPath = string | Uint8Array;
+export type GuestFileType = "file" | "directory" | "symlink" | "character-device" | "block-device" | "fifo" | "socket";
+
+export interface GuestStat {
+  type: GuestFileType;
+  /** Bytes. */
+  size: number;
+  /** `st_mode`, type bits included. */
+  mode: number;
+  nlink: number;
+  uid: number;
+  gid: number;
+  ino: number;
+  dev: number;
+  rdev: number;
+  /** In units of 512 bytes. */
+  blocks: number;
+  /** Milliseconds since the Unix epoch. */
+  atimeMs: number;
+  mtimeMs: number;
+  ctimeMs: number;
+}
+
+export interface GuestDirent {
+  /** The name as text; where it is not UTF-8, only `rawName` opens the file. */
+  name: string;
+  rawName: Uint8Array;
+  type: GuestFileType;
+  ino: number;
+}
+
+export interface GuestFileEvent {
+  /** As inotify(7) calls them. "ignored": the watched file is gone, nothing more follows. */
+  type:
+    | "modify"
+    | "attrib"
+    | "close_write"
+    | "moved_from"
+    | "moved_to"
+    | "create"
+    | "delete"
+    | "delete_self"
+    | "move_self"
+    | "ignored";
+  /** The entry of a watched directory; null when it is the watched file itself. */
+  name: string | null;
+  directory: boolean;
+  /** The same number in the two halves of a rename. */
+  cookie?: number;
+}
+
+/** What can be written: a `Blob` and a stream go in pieces. */
+export type GuestData =
+  | string
+  | Uint8Array
+  | ArrayBuffer
+  | Blob
+  | ReadableStream<Uint8Array>
+  | Iterable<string | Uint8Array>
+  | AsyncIterable<string | Uint8Array>;
+
+/**
+ * The guest's files, on any mount, while programs run. Calls act as root from `/`. They reject with a `SkiffError` with
+ * `code: "errno"` and the name of Linux's error in `errno`, such as `ENOENT`.
+ */
+export interface FileSystem {
+  readFile(path: GuestPath, options?: { encoding?: null }): Promise<Uint8Array>;
+  readFile(path: GuestPath, options: "utf8" | { encoding: "utf8" }): Promise<string>;
+  /** The file a piece at a time, each of at most 1 MiB. */
+  readStream(path: GuestPath): AsyncGenerator<Uint8Array, void, void>;
+  writeFile(
+    path: GuestPath,
+    data: GuestData,
+    options?: {
+      /** "w" (default) empties the file first, "a" appends, with "x" it must not exist yet. */
+      flag?: "w" | "wx" | "a" | "ax";
+      /** Permissions of a new file before the umask 022; 0o644 unless told. */
+      mode?: number;
+      /** Who gets the file; root unless told. */
+      uid?: number;
+      gid?: number;
+    },
+  ): Promise<void>;
+  /** Names in order; `.` and `..` are left out. */
+  readdir(path: GuestPath, options?: { withFileTypes?: false }): Promise<string[]>;
+  readdir(path: GuestPath, options: { withFileTypes: true }): Promise<GuestDirent[]>;
+  stat(path: GuestPath): Promise<GuestStat>;
+  /** Of a symbolic link itself. */
+  lstat(path: GuestPath): Promise<GuestStat>;
+  /** With `recursive` also the directories above; one that exists is no error then. */
+  mkdir(path: GuestPath, options?: { recursive?: boolean; mode?: number }): Promise<void>;
+  /** A file or an empty directory; with `recursive` everything below. With `force` what is not there is no error. */
+  rm(path: GuestPath, options?: { recursive?: boolean; force?: boolean }): Promise<void>;
+  rename(from: GuestPath, to: GuestPath): Promise<void>;
+  /** Tells what happens to a file or to the entries of a directory (not of those below). */
+  watch(path: GuestPath, listener: (event: GuestFileEvent) => void): Promise<{ close(): void }>;
+}
+
+/** A file that a guest program gave to the page with `download`. Read it once, by `stream` or `blob`. */
+export interface Download {
+  /** Its name without directories. */
+  name: string;
+  /** Bytes when it was handed over. */
+  size: number;
+  stream: AsyncGenerator<Uint8Array, void, void>;
+  blob(): Promise<Blob>;
 }
 
 /** One machine. */
@@ -142,8 +274,9 @@ export class Linux {
   /** Opens the root disk and starts a kernel; rejects with a reason, never hangs. */
   static create(options: LinuxOptions): Promise<Linux>;
   /** The manifest that runs, and whether changes are kept. */
-  readonly disk: { manifest: string; persistent: boolean };
+  readonly disk: { manifest: string; persistent: boolean; persistence?: Events["persistence"] };
   readonly stats?: Stats;
+  readonly fs: FileSystem;
   run(fileName: string, args?: string[], options?: RunOptions): Promise<RunResult>;
   spawn(fileName: string, args?: string[], options?: RunOptions): Promise<Process>;
   setConsole(element: HTMLElement): (keyCode: number | string) => void;
@@ -157,6 +290,10 @@ export class Linux {
   resizeConsole(columns: number, rows: number, vt?: number): void;
   registerCallback<E extends keyof Events>(event: E, callback: (value: Events[E]) => void): void;
   unregisterCallback<E extends keyof Events>(event: E, callback: (value: Events[E]) => void): void;
+  /** Where the program is that has the foreground of a virtual terminal, 1 unless told. */
+  workingDirectory(vt?: number): Promise<{ path: string; uid: number; gid: number; pid: number }>;
+  /** Writes files to that directory, as that user, under free names; returns the paths. */
+  upload(files: Iterable<File>, vt?: number): Promise<string[]>;
   /** Waits until everything written so far is safely stored. */
   sync(): Promise<void>;
   /** What the engine counted so far, by name; for finding out where time goes. */

@@ -1,6 +1,8 @@
 // The page's side of a machine: CheerpX's names and shapes, over messages to a worker (`protocol.d.ts`).
 
+import { exportPages, importPages } from "./archive.js";
 import { TextConsole } from "./console.js";
+import { FileSystem, freeName } from "./fs.js";
 import { IndexedDbPages } from "./overlay.js";
 import { Process, encodeInput } from "./process.js";
 
@@ -45,9 +47,24 @@ export class IDBDevice {
     return IndexedDbPages.manifestOf(this.name);
   }
 
+  /** The names of all disks that this origin keeps changes of. */
+  static async list() {
+    return IndexedDbPages.names();
+  }
+
   /** Forgets every change. The machine that uses them must be deleted first. */
   async reset() {
-    await IndexedDbPages.remove(this.name);
+    await asSkiffError(IndexedDbPages.remove(this.name));
+  }
+
+  /** Every stored change as one file. A machine that runs should `sync()` before. */
+  async export() {
+    return asSkiffError(exportPages(this.name));
+  }
+
+  /** Puts an exported file in the place of the changes there are. The machine that uses them must be deleted first. */
+  async import(file) {
+    return asSkiffError(importPages(this.name, file));
   }
 
   delete() {}
@@ -77,6 +94,9 @@ export class Linux {
   #callbacks = new Map();
   #consoles = new Map();
   #closed = null;
+  #locale;
+  #timeZone;
+  #askedToPersist = false;
 
   static async create({
     mounts = [],
@@ -87,12 +107,15 @@ export class Linux {
     jit,
     columns = 80,
     rows = 24,
+    timeZone,
+    locale,
     onNotice,
     onStats,
   } = {}) {
     const disk = rootOf(mounts);
     const port = worker ?? startWorker();
     const linux = new Linux(port);
+    linux.#locale = locale;
     if (onNotice) linux.registerCallback("notice", onNotice);
     if (onStats) linux.registerCallback("stats", onStats);
     if (jit !== undefined && jit !== "off" && !(Number.isInteger(jit) && jit >= 0)) {
@@ -112,11 +135,17 @@ export class Linux {
       clearTimeout(timer);
     }
     linux.#watchPage();
+    if (timeZone !== undefined) linux.#timeZone = await linux.#zoneOf(timeZone);
     return linux;
   }
 
   constructor(port) {
     this.#port = port;
+    /** The guest's files. */
+    this.fs = new FileSystem(
+      (request) => this.#call(request),
+      (request) => this.#closed || port.postMessage(request),
+    );
     port.onmessage = ({ data }) => this.#hear(data);
     port.onerror = (event) => {
       const message = event?.message ?? "the worker could not be started";
@@ -139,7 +168,7 @@ export class Linux {
     const program = {
       file,
       args,
-      env: options.env ?? ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=xterm-256color"],
+      env: this.#environment(options.env ?? ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=xterm-256color"]),
       cwd: options.cwd ?? "/",
       uid: options.uid ?? 0,
       gid: options.gid ?? 0,
@@ -202,6 +231,73 @@ export class Linux {
     this.#callbacks.get(event)?.delete(callback);
   }
 
+  /** Where the program is that has the foreground of a virtual terminal: working directory, user, group, process. */
+  async workingDirectory(vt = 1) {
+    const place = await this.#call({ type: "place", vt });
+    return { ...place, path: new TextDecoder().decode(place.path) };
+  }
+
+  /**
+   * Writes files of the page (`File`s of an input or a drop) to the working directory of a virtual terminal, as its user.
+   * Nothing is overwritten: a name that is taken gets a number. Returns the paths.
+   */
+  async upload(files, vt = 1) {
+    const { path, uid, gid } = await this.workingDirectory(vt);
+    const directory = path.replace(/\/*$/, "/");
+    const taken = new Set(await this.fs.readdir(path));
+    const paths = [];
+    for (const file of files) {
+      const name = freeName(file.name.replaceAll("/", "_"), taken);
+      taken.add(name);
+      await this.fs.writeFile(directory + name, file, { flag: "wx", uid, gid });
+      paths.push(directory + name);
+    }
+    return paths;
+  }
+
+  /** Adds the machine's time zone and locale to an environment that says nothing about them. */
+  #environment(env) {
+    const has = (name) => env.some((variable) => variable.startsWith(`${name}=`));
+    const more = [];
+    if (this.#timeZone && !has("TZ")) more.push(`TZ=${this.#timeZone}`);
+    if (this.#locale && !has("LANG") && !has("LC_ALL")) more.push(`LANG=${this.#locale}`);
+    return [...env, ...more];
+  }
+
+  /** A zone's name, or where the image does not know it, its present distance from UTC as tzset(3) has it. */
+  async #zoneOf(wanted) {
+    const zone = wanted === "host" ? Intl.DateTimeFormat().resolvedOptions().timeZone : wanted;
+    let named;
+    try {
+      named = new Intl.DateTimeFormat("en", { timeZone: zone, timeZoneName: "longOffset" }).formatToParts(new Date());
+    } catch {
+      return zone;
+    }
+    const known = await this.fs.stat(`/usr/share/zoneinfo/${zone}`).then(() => true, () => false);
+    if (known) return zone;
+    const offset = named.find(({ type }) => type === "timeZoneName")?.value.slice(3) || "+00:00";
+    // POSIX counts west of Greenwich.
+    const [sign, opposite] = offset.startsWith("-") ? ["-", ""] : ["+", "-"];
+    const [hours, minutes] = offset.slice(1).split(":");
+    const shown = minutes === "00" ? hours : hours + minutes;
+    return `<${sign}${shown}>${opposite}${Number(hours)}:${minutes}`;
+  }
+
+  /** Asks the browser, at the first change, not to clear the disk when room gets scarce. */
+  async #persist() {
+    if (this.#askedToPersist || !this.disk?.persistent || typeof document === "undefined") return;
+    this.#askedToPersist = true;
+    let state = "unavailable";
+    try {
+      const storage = navigator.storage;
+      if (storage?.persist) state = (await storage.persisted()) || (await storage.persist()) ? "granted" : "denied";
+    } catch {
+      // Storage is blocked altogether, which has its own notice.
+    }
+    this.disk.persistence = state;
+    this.#emit("persistence", state);
+  }
+
   /** Waits until everything written so far is safely stored. */
   async sync() {
     await this.#call({ type: "sync" });
@@ -254,9 +350,16 @@ export class Linux {
       case "event":
         this.#emit(report.event, report.value);
         break;
+      case "file":
+        this.fs.changed(report.watch, report.event);
+        break;
+      case "handout":
+        this.#handOut(report);
+        break;
       case "stats":
         this.stats = report.stats;
         this.#emit("stats", report.stats);
+        if (report.stats.overlayBytes > 0) void this.#persist();
         break;
       case "notice":
         this.#emit("notice", report.notice);
@@ -275,6 +378,24 @@ export class Linux {
     const shown = () => this.#closed || this.#port.postMessage({ type: "shown", stream: { vt }, bytes: data.length });
     // A screen that throws must not stop the guest for ever.
     Promise.resolve(screen.write(data, vt)).then(shown, shown);
+  }
+
+  /** A guest program gives a file to the page. */
+  #handOut({ file, path, size }) {
+    const name = new TextDecoder().decode(path).replace(/^.*\//, "");
+    const stream = this.fs.readOpen(file);
+    const blob = async () => {
+      const pieces = [];
+      for await (const piece of stream) pieces.push(piece);
+      return new Blob(pieces, { type: "application/octet-stream" });
+    };
+    if (this.#callbacks.get("download")?.size) return this.#emit("download", { name, size, stream, blob });
+    // Nobody else wants it: a page gives it to the person, as any link would.
+    if (typeof document === "undefined") return void stream.next().then(() => stream.return());
+    void blob().then(
+      (data) => saveAs(data, name),
+      (error) => this.#emit("notice", { code: "download-failed", message: `${name} could not be read: ${error.message}` }),
+    );
   }
 
   #emit(event, value) {
@@ -339,6 +460,24 @@ function absoluteImage(text) {
     throw new SkiffError(bad(`${JSON.stringify(text)} is no address of an image`));
   }
   return url.href.replace(/\/*$/, "/") + name;
+}
+
+/** The errors of IndexedDB, as this package's. */
+async function asSkiffError(promise) {
+  try {
+    return await promise;
+  } catch (error) {
+    const codes = { OverlayBusy: "overlay-busy", BadArchive: "bad-archive", NothingSaved: "nothing-saved", QuotaExceededError: "overlay-full" };
+    throw new SkiffError({ code: codes[error.name] ?? "storage-blocked", message: error.message });
+  }
+}
+
+function saveAs(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 function bad(message) {

@@ -5,6 +5,9 @@
 // next epoch, and a commit of an older one aborts, so two sessions can never interleave.
 
 const HEAD = "head";
+export const PAGE_BYTES = 4096;
+export const ROW_BYTES = 256;
+export const PAGES_PER_ROW = ROW_BYTES * 8;
 
 export function databaseName(name) {
   return `skiff:${name}`;
@@ -35,7 +38,7 @@ export class IndexedDbPages {
     const get = meta.get(HEAD);
     get.onsuccess = () => {
       head = get.result ?? { manifest, epoch: 0 };
-      if (head.manifest !== manifest) return change.abort();
+      if (head.importing || head.manifest !== manifest) return change.abort();
       head.epoch += 1;
       meta.put(head, HEAD);
     };
@@ -45,6 +48,7 @@ export class IndexedDbPages {
       await finished;
     } catch (error) {
       db.close();
+      if (head?.importing) throw overlayError("OverlayBroken", "an import of this disk was interrupted: import it again, or reset the disk");
       if (head && head.manifest !== manifest) {
         const text = `the saved changes belong to image b3:${head.manifest}, not to b3:${manifest}`;
         throw overlayError("OverlayMismatch", text, { manifest: head.manifest });
@@ -82,6 +86,14 @@ export class IndexedDbPages {
     } finally {
       db.close();
     }
+  }
+
+  /** The names of all disks with saved changes. */
+  static async names() {
+    if (typeof indexedDB === "undefined" || !indexedDB.databases) return [];
+    const prefix = databaseName("");
+    const all = await indexedDB.databases();
+    return all.filter(({ name }) => name?.startsWith(prefix)).map(({ name }) => name.slice(prefix.length)).sort();
   }
 
   /** Deletes every page of `name`. */
@@ -164,7 +176,7 @@ export class IndexedDbPages {
   }
 }
 
-function openDatabase(name) {
+export function openDatabase(name) {
   return new Promise((resolve, reject) => {
     if (typeof indexedDB === "undefined") return reject(overlayError("StorageBlocked", "this browser has no IndexedDB here"));
     let request;
@@ -181,14 +193,14 @@ function openDatabase(name) {
   });
 }
 
-function result(request) {
+export function result(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
 }
 
-function completion(change) {
+export function completion(change) {
   return new Promise((resolve, reject) => {
     change.oncomplete = () => resolve();
     change.onabort = () => reject(change.error ?? overlayError("AbortError", "the transaction was aborted"));

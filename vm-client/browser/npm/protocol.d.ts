@@ -12,6 +12,8 @@ export type Request =
   | { type: "resize"; vt: number; columns: number; rows: number }
   | { type: "hidden"; hidden: boolean }
   | { type: "online" }
+  | { type: "fs"; id?: number; op: string; args: unknown[] }
+  | { type: "place"; id: number; vt: number }
   | { type: "sync"; id: number }
   | { type: "profile"; id: number }
   | { type: "close"; id: number };
@@ -25,6 +27,8 @@ export type Report =
   | { type: "exit"; process: number; status: number; signal: number }
   | { type: "event"; event: "cpuActivity" | "diskActivity"; value: "ready" | "wait" }
   | { type: "event"; event: "diskLatency" | "processCreated"; value: number }
+  | { type: "file"; watch: number; event: { mask: number; cookie: number; name: Uint8Array } }
+  | { type: "handout"; file: number; path: Uint8Array; size: number }
   | { type: "stats"; stats: Stats }
   | { type: "notice"; notice: Failure }
   | { type: "crash"; error: Failure };
@@ -75,6 +79,9 @@ export interface Failure {
     | "overlay-trouble"
     | "overlay-well"
     | "storage-blocked"
+    | "download-failed"
+    | "bad-archive"
+    | "nothing-saved"
     | "errno"
     | "crashed"
     | "closed";

@@ -9,6 +9,7 @@ const TURN_MS = 8;
 /** `setTimeout` waits at least this long once it is nested. */
 const TIMER_FLOOR_MS = 5;
 const STATS_MS = 200;
+const FS_CALLS = new Set(["open", "read", "write", "chown", "close", "stat", "read_dir", "mkdir", "remove", "rename", "watch", "unwatch"]);
 const STATS = ["diskWaiting", "diskLatency", "chunks", "overlayBytes", "memory", "tasks", "created", "retired", "offline"];
 
 /**
@@ -57,7 +58,7 @@ class Machine {
   // Requests.
 
   async on_open({ options }) {
-    if (this.#vm) throw fail("bad-argument", "this worker already has a machine");
+    if (this.#vm || this.#dead) throw fail("bad-argument", "this worker already had a machine");
     try {
       await init({ module_or_path: this.#around.module });
     } catch (error) {
@@ -123,6 +124,17 @@ class Machine {
     return this.#vm?.profile() ?? {};
   }
 
+  /** Calls of `Vm.fs_*`: those that are answered later, and those that are not. */
+  on_fs({ op, args }) {
+    if (!FS_CALLS.has(op)) throw fail("bad-argument", `there is no file call ${op}`);
+    if (op === "close" || op === "unwatch") return void this.#vm[`fs_${op}`](...args);
+    return this.#call((call) => this.#vm[`fs_${op}`](call, ...args));
+  }
+
+  on_place({ vt }) {
+    return this.#call((call) => this.#vm.place(call, vt));
+  }
+
   on_sync() {
     return this.#call((call) => this.#vm.sync(call));
   }
@@ -156,19 +168,22 @@ class Machine {
     else if (wait < Infinity) this.#timer = setTimeout(() => this.kick(), Math.min(wait, 2 ** 30));
   }
 
-  #stop() {
+  #stop(crashed = false) {
     this.#dead = true;
     clearTimeout(this.#timer);
     clearInterval(this.#stats);
     this.#release?.();
     for (const { reject } of this.#calls.values()) reject(fail("closed", "the machine was closed"));
     this.#calls.clear();
+    // What ended in a trap is not touched again. Otherwise other machines may live on in this thread.
+    if (!crashed) this.#vm?.free();
+    this.#vm = null;
   }
 
   #crash(error) {
     if (this.#dead) return;
     this.#port.post({ type: "crash", error: { ...failure(error), code: "crashed" } });
-    this.#stop();
+    this.#stop(true);
   }
 
   /** Starts something that the machine finishes in a later turn, by `Host.finished`. */
@@ -200,6 +215,7 @@ class Machine {
     try {
       return await this.#around.openPages(options.overlay, manifest);
     } catch (error) {
+      if (error.name === "OverlayBroken") throw fail("overlay-lost", error.message);
       const mismatch = error.name === "OverlayMismatch";
       if (mismatch) throw fail("overlay-mismatch", error.message, { manifest: error.manifest });
       const text = `This browser does not let the page store data (${error.message}). Changes are lost when the tab closes.`;
@@ -236,6 +252,9 @@ class Machine {
         this.#finish(call, ({ reject }) => reject(fail(code, message, errno ? { errno } : {}))),
       exited: (process, status, signal) => this.#port.post({ type: "exit", process, status, signal }),
       event: (event, value) => this.#port.post({ type: "event", event, value }),
+      fileChanged: (watch, mask, cookie, name) =>
+        this.#port.post({ type: "file", watch, event: { mask, cookie, name: name.slice() } }),
+      handout: (file, path, size) => this.#port.post({ type: "handout", file, path: path.slice(), size }),
       notice: (code, message) => this.#notice(code, message),
     };
   }

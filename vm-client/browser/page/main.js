@@ -5,6 +5,7 @@ import "./style.css";
 
 import { CloudDevice, IDBDevice, Linux, OverlayDevice } from "../npm/index.js";
 import { BootScreen } from "./boot.js";
+import { takeDrops } from "./files.js";
 import { advice, banner, confirmed } from "./notices.js";
 import { StatusLine } from "./status.js";
 import { openTerminal } from "./terminal.js";
@@ -18,9 +19,15 @@ const status = new StatusLine();
 document.getElementById("title").textContent = config.title;
 
 const terminal = openTerminal(document.getElementById("terminal"));
+const WASM = new URL(SKIFF_WASM, document.baseURI).href;
+const newWorker = () => new Worker(new URL(SKIFF_WORKER, document.baseURI), { type: "module", name: "skiff" });
 let linux = null;
+takeDrops(document.getElementById("terminal"), () => linux);
 
 document.getElementById("reset").onclick = () => reset();
+document.getElementById("export").onclick = () => exportDisk();
+document.getElementById("import").onclick = () => document.getElementById("import-file").click();
+document.getElementById("import-file").onchange = ({ target }) => importDisk(target);
 
 try {
   await start(image);
@@ -32,7 +39,6 @@ async function start(name) {
   const idb = await IDBDevice.create(config.overlay);
   const base = await CloudDevice.create(name);
   const overlay = await OverlayDevice.create(base, idb);
-  const worker = new Worker(new URL(SKIFF_WORKER, document.baseURI), { type: "module", name: "skiff" });
   linux = await Linux.create({
     mounts: [
       { type: "ext2", path: "/", dev: overlay },
@@ -44,8 +50,9 @@ async function start(name) {
     memory: config.memoryMiB * 1024 * 1024,
     columns: terminal.cols,
     rows: terminal.rows,
-    worker,
-    wasm: new URL(SKIFF_WASM, document.baseURI).href,
+    timeZone: "host",
+    worker: newWorker(),
+    wasm: WASM,
     onNotice: notice,
     onStats: (stats) => {
       status.show(stats);
@@ -53,8 +60,11 @@ async function start(name) {
       offline(stats.offline);
     },
   });
+  // For the browser's console and for whoever adds a script to this page.
   linux.terminal = terminal;
+  linux.api = { CloudDevice, IDBDevice, Linux, OverlayDevice, newWorker, wasm: WASM };
   linux.registerCallback("crash", (error) => crashed(error));
+  linux.registerCallback("persistence", (answer) => status.persistence(answer));
   status.persistent(linux.disk.persistent);
 
   const show = (data) => {
@@ -116,8 +126,53 @@ function report(error) {
 
 function crashed(error) {
   console.error(error);
-  const text = `The machine stopped: ${error.message.split("\n")[0]}. What was saved before is safe.`;
-  banner.show("crash", text, { bad: true, action: ["Reload", () => location.reload()] });
+  const text = `The machine stopped: ${error.message.split("\n")[0]}. What was stored before is safe.`;
+  const report = [`Skiff stopped at ${new Date().toISOString()}`, error.message, JSON.stringify(linux?.stats), image, navigator.userAgent];
+  banner.show("crash", text, {
+    bad: true,
+    actions: [
+      ["Restart", () => location.reload()],
+      ["Save report", () => save(new Blob([report.join("\n\n")], { type: "text/plain" }), "skiff-report.txt")],
+    ],
+  });
+}
+
+async function exportDisk() {
+  try {
+    await linux?.sync();
+    const idb = await IDBDevice.create(config.overlay);
+    const file = await idb.export();
+    save(file, `${config.overlay}-${new Date().toISOString().slice(0, 10)}.skiff`);
+  } catch (error) {
+    banner.show("export", `The disk could not be exported: ${error.message}.`, { bad: true });
+  }
+}
+
+async function importDisk(input) {
+  const [file] = input.files;
+  input.value = "";
+  if (!file) return;
+  const question = "The changes there are now are replaced by those in the file. This cannot be undone; export them first to keep them.";
+  if (!(await confirmed("Import this disk?", question, "Import"))) return;
+  try {
+    await linux?.delete();
+    const idb = await IDBDevice.create(config.overlay);
+    const { manifest } = await idb.import(file);
+    location.assign(`${location.pathname}?image=${image.split("@")[0]}@b3:${manifest}`);
+  } catch (error) {
+    banner.show("import", `The file could not be imported: ${error.message}.`, {
+      bad: true,
+      actions: [["Restart", () => location.reload()]],
+    });
+  }
+}
+
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 async function reset() {

@@ -1,7 +1,7 @@
 // Words for what can go wrong, and what to do about it.
 
 export const banner = {
-  show(code, text, { bad = false, action } = {}) {
+  show(code, text, { bad = false, actions } = {}) {
     const old = document.querySelector(`.banner[data-code="${code}"] span`);
     if (old) return void (old.textContent = text);
     const row = document.createElement("div");
@@ -9,9 +9,12 @@ export const banner = {
     row.dataset.code = code;
     const words = document.createElement("span");
     words.textContent = text;
-    const button = document.createElement("button");
-    [button.textContent, button.onclick] = action ?? ["Dismiss", () => row.remove()];
-    row.append(words, button);
+    row.append(words);
+    for (const [label, act] of actions ?? [["Dismiss", () => row.remove()]]) {
+      const button = document.createElement("button");
+      [button.textContent, button.onclick] = [label, act];
+      row.append(button);
+    }
     document.getElementById("banners").append(row);
   },
   remove(code) {
@@ -39,6 +42,7 @@ const ADVICE = {
       "the disk and start from the new one.",
   ],
   "overlay-busy": ["Another tab still uses this disk", () => "Close the other tab, then try again."],
+  "overlay-lost": ["The saved changes cannot be used", (message) => `${message}.`],
   unsupported: ["This cannot run here", (message) => message],
 };
 

@@ -16,6 +16,17 @@ export class StatusLine {
   persistent(kept) {
     element("mode").textContent = kept ? "changes are kept in this browser" : "changes are lost when this tab closes";
   }
+
+  /** What the browser said when it was asked to keep them. */
+  persistence(answer) {
+    const [text, title] = {
+      granted: ["changes are kept in this browser", "The browser promised to keep them"],
+      denied: ["changes are kept while there is room", "The browser may clear them when the computer's disk gets full: export what matters"],
+      unavailable: ["changes are kept while there is room", "This address is not secure (no HTTPS): the browser gives no promise. Export what matters"],
+    }[answer];
+    element("mode").textContent = text;
+    element("mode").title = title;
+  }
 }
 
 export function size(bytes) {

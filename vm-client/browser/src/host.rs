@@ -57,6 +57,14 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn event(this: &Host, name: &str, value: &JsValue);
 
+    /// Tells that something happened to a watched file: the mask and cookie of inotify(7), and the entry's name.
+    #[wasm_bindgen(method, js_name = fileChanged)]
+    pub fn file_changed(this: &Host, watch: u32, mask: u32, cookie: u32, name: &[u8]);
+
+    /// Hands over a file that a guest program gave away: an open file's number, its path and its size.
+    #[wasm_bindgen(method)]
+    pub fn handout(this: &Host, file: u32, path: &[u8], size: f64);
+
     /// Tells a person something.
     #[wasm_bindgen(method)]
     pub fn notice(this: &Host, code: &str, text: &str);

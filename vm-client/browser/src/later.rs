@@ -12,26 +12,35 @@ use crate::host::Host;
 type Reaction = Closure<dyn FnMut(JsValue)>;
 
 thread_local! {
-    /// The event loop to wake, and the closure that wakes it.
-    static EVENT_LOOP: RefCell<Option<(Host, Reaction)>> = const { RefCell::new(None) };
+    /// The event loops to wake. There is more than one only in Node, where machines share a thread.
+    static EVENT_LOOPS: RefCell<Vec<(u64, Host)>> = const { RefCell::new(Vec::new()) };
+    /// Wakes them.
+    static KICK: Reaction = Closure::new(|_: JsValue| kick());
 }
 
-/// Tells whose `kick` every settled promise calls from now on.
-pub fn set_event_loop(host: &Host) {
-    let kick = {
-        let host = host.clone();
-        Closure::new(move |_: JsValue| host.kick())
-    };
-    EVENT_LOOP.with(|slot| *slot.borrow_mut() = Some((host.clone(), kick)));
+/// A registered event loop; it goes when this is dropped.
+pub struct EventLoop(u64);
+
+impl EventLoop {
+    /// Has every settled promise call this host's `kick` from now on.
+    pub fn new(host: &Host) -> Self {
+        EVENT_LOOPS.with_borrow_mut(|loops| {
+            let id = loops.last().map_or(0, |(last, _)| last + 1);
+            loops.push((id, host.clone()));
+            Self(id)
+        })
+    }
 }
 
-/// Has the event loop call the machine soon.
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        EVENT_LOOPS.with_borrow_mut(|loops| loops.retain(|(id, _)| *id != self.0));
+    }
+}
+
+/// Has the event loops call their machines soon.
 pub fn kick() {
-    EVENT_LOOP.with(|slot| {
-        if let Some((host, _)) = &*slot.borrow() {
-            host.kick();
-        }
-    });
+    EVENT_LOOPS.with_borrow(|loops| loops.iter().for_each(|(_, host)| host.kick()));
 }
 
 /// Waits for a promise, and has the event loop called when it settles: the task that waits here is polled by
@@ -39,10 +48,8 @@ pub fn kick() {
 pub async fn settled(promise: Promise) -> Result<JsValue, JsValue> {
     // The future's own reactions come first, so the task is ready when the event loop is kicked.
     let future = JsFuture::from(promise.clone());
-    EVENT_LOOP.with(|slot| {
-        if let Some((_, kick)) = &*slot.borrow() {
-            let _ = promise.then2(kick, kick);
-        }
+    KICK.with(|kick| {
+        let _ = promise.then2(kick, kick);
     });
     future.await
 }

@@ -8,6 +8,7 @@
 //! - [`clock`], [`console`](mod@console): the kernel's host traits.
 //! - `code`: where generated code is installed and called.
 //! - [`disk`]: the root disk, from the network to the changes.
+//! - [`files`]: files of the guest, for the page.
 //! - [`stream`]: output of programs without a terminal.
 //! - [`network`]: `fetch` and `WebSocket` for the remote disk's client.
 //! - [`overlay`], [`presence`]: written pages in IndexedDB.
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod code;
 pub mod console;
 pub mod disk;
+pub mod files;
 pub mod host;
 pub mod later;
 pub mod network;

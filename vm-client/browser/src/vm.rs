@@ -18,6 +18,7 @@ use wasm_bindgen::prelude::*;
 use crate::clock::{BrowserClock, BrowserEntropy};
 use crate::console::BrowserConsole;
 use crate::disk::{Disk, Meter};
+use crate::files::Files;
 use crate::host::{Host, PageStore, Stats};
 use crate::later;
 use crate::network::BrowserNetwork;
@@ -29,18 +30,22 @@ pub struct Vm {
     inner: Rc<Inner>,
 }
 
-struct Inner {
-    host: Host,
+pub(crate) struct Inner {
+    pub(crate) host: Host,
     clock: Rc<BrowserClock>,
     console: Rc<BrowserConsole>,
-    machine: Rc<Machine>,
+    pub(crate) machine: Rc<Machine>,
     /// Deadlines of the network, on host time. The guest's are the kernel's.
     timers: Timers,
     remote: RefCell<Option<Remote>>,
     disk: RefCell<Option<Disk>>,
     meter: Rc<Meter>,
     programs: RefCell<HashMap<u32, Rc<Running>>>,
+    /// What the page has opened and watches.
+    pub(crate) files: Files,
     busy: Cell<bool>,
+    /// Kept: settled promises wake this machine as long as it lives.
+    _event_loop: later::EventLoop,
 }
 
 #[wasm_bindgen]
@@ -49,7 +54,7 @@ impl Vm {
     /// compiled: 0 for never interpreting what can be compiled, less for never compiling, nothing for a good choice.
     #[wasm_bindgen(constructor)]
     pub fn new(host: Host, memory: f64, jit: Option<f64>) -> Result<Vm, JsError> {
-        later::set_event_loop(&host);
+        let event_loop = later::EventLoop::new(&host);
         let clock = Rc::new(BrowserClock::new(&host));
         let console = Rc::new(BrowserConsole::new(&host));
         let outside = KernelHost {
@@ -63,6 +68,7 @@ impl Vm {
         let machine = Machine::with_engine(outside, &options, engine).map_err(|text| JsError::new(&text))?;
         machine.on_wake(later::kick);
         let inner = Inner {
+            _event_loop: event_loop,
             meter: Rc::new(Meter::new(&host)),
             host,
             clock,
@@ -72,9 +78,12 @@ impl Vm {
             remote: RefCell::default(),
             disk: RefCell::default(),
             programs: RefCell::default(),
+            files: Files::default(),
             busy: Cell::new(false),
         };
-        Ok(Self { inner: Rc::new(inner) })
+        let inner = Rc::new(inner);
+        Inner::take_handouts(&inner);
+        Ok(Self { inner })
     }
 
     /// Lets the machine run for about so many milliseconds. Returns when to come again: 0 for soon, or milliseconds, or
@@ -261,13 +270,24 @@ impl Vm {
     }
 }
 
+impl Drop for Vm {
+    fn drop(&mut self) {
+        // Futures of this front that run in the machine hold it.
+        self.inner.machine.shut_down();
+    }
+}
+
 impl Vm {
+    pub(crate) fn inner(&self) -> &Rc<Inner> {
+        &self.inner
+    }
+
     fn program(&self, process: u32) -> Option<Rc<Running>> {
         self.inner.programs.borrow().get(&process).cloned()
     }
 
     /// Runs a call beside the guest's tasks and answers it.
-    fn later(&self, call: u32, work: impl AsyncFnOnce(Rc<Inner>) -> Result<JsValue, Failure> + 'static) {
+    pub(crate) fn later(&self, call: u32, work: impl AsyncFnOnce(Rc<Inner>) -> Result<JsValue, Failure> + 'static) {
         let inner = Rc::clone(&self.inner);
         self.inner.machine.spawn(async move {
             let host = inner.host.clone();
@@ -309,18 +329,18 @@ fn engine(_host: &Host, _jit: Option<f64>) -> Box<dyn vm_machine::Engine> {
 }
 
 /// Why a call failed; the codes are those of `protocol.d.ts`.
-struct Failure {
+pub(crate) struct Failure {
     code: &'static str,
     text: String,
     errno: Option<String>,
 }
 
 impl Failure {
-    fn new(code: &'static str, error: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn new(code: &'static str, error: &dyn std::fmt::Display) -> Self {
         Self { code, text: error.to_string(), errno: None }
     }
 
-    fn errno(what: &str, errno: Errno) -> Self {
+    pub(crate) fn errno(what: &str, errno: Errno) -> Self {
         Self { code: "errno", text: format!("{what}: {errno}"), errno: Some(format!("{errno:?}")) }
     }
 }

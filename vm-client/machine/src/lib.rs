@@ -5,6 +5,8 @@
 //! used by the browser front (`vm-browser`) and, natively, by the `vmrun` command.
 
 mod disk;
+mod files;
+mod handout;
 mod machine;
 mod mounts;
 #[cfg(feature = "native")]
@@ -13,6 +15,7 @@ mod program;
 mod stream;
 
 pub use disk::{ImageDisk, OpenDiskError};
+pub use files::{Entry, FileWatch, Place};
 pub use machine::{Machine, MachineOptions, Status};
 pub use mounts::MountError;
 pub use program::{Program, Running, Stdio};

@@ -1,5 +1,6 @@
 //! The machine.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,10 +9,12 @@ use vm_block::BlockDevice;
 use vm_cpu::{Engine, Interpreter};
 use vm_kernel::host::Host;
 use vm_kernel::kernel::Diagnostics;
+use vm_kernel::vfs::OpenFile;
 use vm_kernel::{Kernel, Result, strace};
 use vm_mem::{Mmu, PAGE_SIZE};
 use vm_rt::Turn;
 
+use crate::handout::Handout;
 use crate::mounts::{self, MountError};
 use crate::program::{self, Program, Running};
 
@@ -48,6 +51,9 @@ pub struct Status {
 /// A virtual machine.
 pub struct Machine {
     kernel: Rc<Kernel>,
+    handout: Rc<Handout>,
+    /// Lets the root file system go.
+    unmount: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
 impl Machine {
@@ -67,7 +73,7 @@ impl Machine {
             .map_err(|error| format!("the host cannot provide {} MiB of memory: {error}", options.memory >> 20))?;
         let kernel = Kernel::new(host, mmu, engine);
         kernel.uts.borrow_mut().nodename = options.hostname.clone().into_bytes();
-        Ok(Rc::new(Self { kernel }))
+        Ok(Rc::new(Self { kernel, handout: Rc::default(), unmount: RefCell::default() }))
     }
 
     /// The kernel inside.
@@ -77,7 +83,14 @@ impl Machine {
 
     /// Mounts the root disk (ext2) and everything Linux programs expect below it.
     pub async fn mount_root(&self, disk: impl BlockDevice + 'static) -> std::result::Result<(), MountError> {
-        mounts::mount_all(&self.kernel, disk).await
+        let unmount = mounts::mount_all(&self.kernel, &self.handout, disk).await?;
+        *self.unmount.borrow_mut() = Some(unmount);
+        Ok(())
+    }
+
+    /// Sets who takes the files that guest programs hand to the host by writing their names to /dev/skiff.
+    pub fn on_handout(&self, taker: impl Fn(Rc<OpenFile>) + 'static) {
+        self.handout.set_taker(Some(Box::new(taker)));
     }
 
     /// Starts a program; on a console it leads a session of its own.
@@ -125,6 +138,18 @@ impl Machine {
         *self.kernel.strace.borrow_mut() = output;
     }
 
+    /// Ends every task and all background work at once, without storing anything, and lets go of the disk. Needed before the
+    /// last reference is dropped when futures given to [`Machine::spawn`] hold the machine.
+    pub fn shut_down(&self) {
+        self.handout.set_taker(None);
+        // Tasks hold the kernel and the kernel holds them.
+        self.kernel.executor.clear();
+        let unmount = self.unmount.borrow_mut().take();
+        if let Some(unmount) = unmount {
+            unmount();
+        }
+    }
+
     /// What it is doing.
     pub fn status(&self) -> Status {
         let (free, total) = self.kernel.mmu.borrow().free_frames();
@@ -147,5 +172,11 @@ impl Machine {
     /// What to show when something does not work.
     pub fn diagnostics(&self) -> Diagnostics {
         self.kernel.diagnostics()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.shut_down();
     }
 }

@@ -5,13 +5,15 @@ use std::rc::Rc;
 
 use ext2::{Ext2, Ext2Error};
 use linux_abi::fcntl::AT_FDCWD;
-use linux_abi::stat::makedev;
+use linux_abi::stat::{S_IFCHR, makedev};
 use vm_block::BlockDevice;
 use vm_kernel::fs::ext2::Ext2Fs;
 use vm_kernel::fs::tmpfs::{TmpFs, TmpOptions};
 use vm_kernel::fs::{dev, devpts::DevPts, proc, sysfs};
-use vm_kernel::vfs::{FileSystem, Follow, mount::flags, walk};
+use vm_kernel::vfs::{FileSystem, FileType, Follow, mount::flags, walk};
 use vm_kernel::{Errno, Kernel, SyscallCx};
+
+use crate::handout::{self, Handout, HandoutDriver};
 
 /// Why the root disk could not be mounted.
 #[derive(Debug)]
@@ -43,19 +45,32 @@ impl std::error::Error for MountError {}
 const ROOT_DEVICE: (u32, u32) = (254, 0);
 
 /// Mounts the root disk and, where the image has a directory for it, each of the file systems that programs expect.
-pub(crate) async fn mount_all(kernel: &Rc<Kernel>, disk: impl BlockDevice + 'static) -> Result<(), MountError> {
+/// Returns what lets the root file system go again.
+pub(crate) async fn mount_all(
+    kernel: &Rc<Kernel>,
+    handout: &Rc<Handout>,
+    disk: impl BlockDevice + 'static,
+) -> Result<Box<dyn FnOnce()>, MountError> {
     let read_only = disk.read_only();
     let now = kernel.now_realtime();
     let options = if read_only { ext2::MountOptions::read_only() } else { ext2::MountOptions::default() };
     let disk = Ext2::mount(disk, options).await.map_err(MountError::Disk)?;
     let root = Ext2Fs::new(kernel, disk, makedev(ROOT_DEVICE.0, ROOT_DEVICE.1));
     let root = root.await.map_err(|error| MountError::Tree { point: "/", error })?;
+    let root_fs = Rc::downgrade(&root);
+    let unmount = Box::new(move || {
+        if let Some(fs) = root_fs.upgrade() {
+            fs.unmounted();
+        }
+    });
     let root =
         kernel.vfs.mounts.mount_root(root, "/dev/root", if read_only { flags::RDONLY } else { 0 } | flags::NOATIME);
     kernel.create_init(root).map_err(|error| MountError::Tree { point: "/", error })?;
     let cx = kernel.init_context().map_err(|error| MountError::Tree { point: "/", error })?;
 
     dev::register(kernel);
+    let driver = Rc::new(HandoutDriver(Rc::clone(handout)));
+    kernel.vfs.drivers.register(FileType::CharDevice, handout::MAJOR, driver);
     let tmpfs = |options: &str| -> Result<Rc<dyn FileSystem>, Errno> {
         let options = TmpOptions::new(&kernel.memory).parse(options)?;
         Ok(TmpFs::new(&kernel.memory, kernel.vfs.new_device_number(), options, now))
@@ -68,11 +83,15 @@ pub(crate) async fn mount_all(kernel: &Rc<Kernel>, disk: impl BlockDevice + 'sta
     if let Ok(fs) = &devices {
         let populated = dev::populate(kernel, &fs.root()).await;
         populated.map_err(|error| MountError::Tree { point: "/dev", error })?;
+        let made = fs.root();
+        let made = made.create(handout::NAME, S_IFCHR | 0o666, makedev(handout::MAJOR, 0), &cx.creds(), now).await;
+        made.map_err(|error| MountError::Tree { point: "/dev", error })?;
     }
     mount(&cx, "/dev", "udev", devices, nosuid).await?;
     mount(&cx, "/dev/pts", "devpts", Ok(DevPts::new(kernel)), nosuid | flags::NOEXEC).await?;
     mount(&cx, "/dev/shm", "tmpfs", tmpfs("mode=1777"), nosuid | flags::NODEV).await?;
-    mount(&cx, "/run", "tmpfs", tmpfs("mode=755"), nosuid | flags::NODEV).await
+    mount(&cx, "/run", "tmpfs", tmpfs("mode=755"), nosuid | flags::NODEV).await?;
+    Ok(unmount)
 }
 
 async fn mount(

@@ -118,6 +118,17 @@ impl Executor {
         true
     }
 
+    /// Drops every task, wherever it waits. Tasks that are spawned by the drops go too.
+    pub fn clear(&self) {
+        while !self.is_empty() {
+            // Dropped outside the borrow: a drop may spawn or wake.
+            let slots = std::mem::take(&mut *self.slots.borrow_mut());
+            drop(slots);
+        }
+        self.ready.ids.lock().unwrap_or_else(|p| p.into_inner()).clear();
+        self.yielded.borrow_mut().clear();
+    }
+
     /// Tells whether any task can run now.
     pub fn has_ready(&self) -> bool {
         !self.ready.ids.lock().unwrap_or_else(|p| p.into_inner()).is_empty() || !self.yielded.borrow().is_empty()

@@ -1,0 +1,182 @@
+// The API's edges: options, several machines, moving a disk, crashes.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+
+import { root, store, until } from "./world.mjs";
+
+const text = (bytes) => new TextDecoder().decode(bytes);
+
+async function nodeMachine(world, options = {}) {
+  const { CloudDevice, Linux } = await import(`${root}vm-client/browser/npm/index.js`);
+  const { imageUrl, inProcess } = await import(`${root}vm-client/browser/npm/node.js`);
+  const dev = new CloudDevice(imageUrl(`${store}/debian`));
+  const linux = await Linux.create({ mounts: [{ type: "ext2", path: "/", dev }], worker: inProcess(), ...options });
+  world.defer(() => linux.delete());
+  const sh = async (command, more) => text((await linux.run("/bin/sh", ["-c", command], { stdout: "pipe", ...more })).stdout);
+  return { linux, sh };
+}
+
+/** Has the next turn of a tab's machine trap when `crash()` is called there, as a bug in the wasm module would. */
+const trapDoor = async (page) => {
+  await page.addInitScript(() => {
+    globalThis.Worker = class extends Worker {
+      constructor(...words) {
+        super(...words);
+        globalThis.crash = () => super.postMessage({ type: "online", trap: true });
+      }
+    };
+  });
+  await page.route(/worker-.*\.js/, async (route) => {
+    const reply = await route.fetch();
+    const trap = 'self.addEventListener("message",(e)=>{if(e.data.trap)globalThis.trap=true});';
+    const body = (await reply.text()).replace(/\bturn\((\w+)\)\s*\{/, 'turn($1){if(globalThis.trap)throw new WebAssembly.RuntimeError("unreachable");');
+    await route.fulfill({ response: reply, body: trap + body });
+  });
+};
+
+export function tests(test, world) {
+  test("memory, time zone, locale and terminal size are options", async () => {
+    const { linux, sh } = await nodeMachine(world, {
+      memory: 96 << 20, timeZone: "Europe/Berlin", locale: "C.UTF-8", columns: 101, rows: 33,
+    });
+    const total = Number(/MemTotal: +(\d+) kB/.exec(await sh("cat /proc/meminfo"))[1]);
+    assert.ok(total <= 96 * 1024 && total > 80 * 1024, `${total} kB`);
+    assert.equal(await sh("date -d @0 +%H:%M%z; echo $LANG"), "01:00+0100\nC.UTF-8\n");
+    assert.equal(await sh("date -d @0 +%z; echo $LANG", { env: ["PATH=/bin", "TZ=UTC", "LC_ALL=C"] }), "+0000\n\n");
+    await linux.run("/bin/sh", ["-c", "stty size > /tmp/size"]);
+    assert.equal(await linux.fs.readFile("/tmp/size", "utf8"), "33 101\n");
+  });
+
+  test("machines in one thread share nothing, and one that is deleted leaves the others alone", async () => {
+    const machines = await Promise.all([1, 2, 3].map(() => nodeMachine(world, { memory: 64 << 20 })));
+    await Promise.all(machines.map(({ sh }, index) => sh(`echo ${index} > /root/who`)));
+    const said = await Promise.all(machines.map(({ sh }) => sh("cat /root/who")));
+    assert.deepEqual(said, ["0\n", "1\n", "2\n"]);
+    const endless = machines[1].linux.run("/bin/sleep", ["1000"], { stdout: "pipe" });
+    const gone = assert.rejects(endless, { code: "closed" });
+    await machines[1].linux.delete();
+    await gone;
+    assert.equal(await machines[0].sh("sleep 0.1; cat /root/who"), "0\n");
+    assert.equal(await machines[2].sh("cat /root/who; cat /etc/hostname"), "2\nskiff\n");
+  });
+
+  test("each virtual terminal has its own screen", async () => {
+    const { linux } = await nodeMachine(world);
+    const screens = { 1: "", 2: "" };
+    linux.setCustomConsole((data, vt) => void (screens[vt] += text(data)), 80, 24, 1);
+    const type = linux.setCustomConsole((data, vt) => void (screens[vt] += text(data)), 40, 10, 2);
+    const first = linux.run("/bin/sh", ["-c", "tty; stty size"]);
+    const second = linux.run("/bin/sh", ["-c", "tty; stty size; read line; echo got $line"], { vt: 2 });
+    await first;
+    await until(() => screens[2].includes("10 40"), "the second terminal");
+    for (const character of "hi \u{1f600}\r") for (let at = 0; at < character.length; at += 1) type(character.charCodeAt(at));
+    assert.deepEqual(await second, { status: 0 });
+    assert.equal(screens[1], "/dev/tty1\r\n24 80\r\n");
+    assert.equal(screens[2], "/dev/tty2\r\n10 40\r\nhi \u{1f600}\r\ngot hi \u{1f600}\r\n");
+  });
+
+  test("two machines live in one page", async () => {
+    const tab = await world.shell();
+    await tab.run("echo first > /root/who");
+    const said = await tab.page.evaluate(async () => {
+      const { CloudDevice, IDBDevice, Linux, OverlayDevice, newWorker, wasm } = globalThis.skiff.api;
+      const dev = await OverlayDevice.create(await CloudDevice.create("./debian"), await IDBDevice.create("second"));
+      const other = await Linux.create({ mounts: [{ type: "ext2", path: "/", dev }], worker: newWorker(), wasm, timeZone: "host" });
+      await other.fs.writeFile("/root/who", "second");
+      const { stdout } = await other.run("/bin/cat", ["/root/who"], { stdout: "pipe" });
+      const said = [new TextDecoder().decode(stdout), await globalThis.skiff.fs.readFile("/root/who", "utf8")];
+      await other.delete();
+      return [...said, await IDBDevice.list()];
+    });
+    assert.deepEqual(said, ["second", "first\n", ["debian", "second"]]);
+    assert.equal((await tab.run("cat /root/who")).output, "first");
+  });
+
+  test("a disk is exported, reset and imported again", async () => {
+    const tab = await world.shell();
+    await tab.run("seq 1 300000 > /root/numbers; mkdir /root/d; ln -s ../numbers /root/d/l");
+    const { output: sum } = await tab.run("md5sum < /root/d/l");
+    const saved = tab.page.waitForEvent("download");
+    await tab.page.click("#export");
+    const download = await saved;
+    assert.match(download.suggestedFilename(), /^debian-\d{4}-\d\d-\d\d\.skiff$/);
+    const file = await readFile(await download.path());
+    assert.equal(file.subarray(0, 8).toString(), "SKIFFDSK");
+
+    const other = await world.shell();
+    await other.run("echo here > /root/here; sync");
+    const damaged = Buffer.from(file);
+    damaged[damaged.length >> 1] ^= 1;
+    const give = async (buffer) => {
+      await other.page.setInputFiles("#import-file", { name: "a.skiff", mimeType: "", buffer });
+      await other.page.click("#ask-yes");
+    };
+    await give(damaged);
+    await until(async () => (await other.banners()).some((words) => /damaged: its checksum is wrong/.test(words)), "the refusal");
+    await other.reload();
+    assert.equal((await other.run("cat /root/here")).output, "here");
+    const navigated = other.page.waitForNavigation();
+    await give(file);
+    await navigated;
+    await other.prompt();
+    assert.equal((await other.run("md5sum < /root/d/l")).output, sum);
+    assert.equal((await other.run("cat /root/here")).status, 1);
+  }, { seconds: 120 });
+
+  test("an import that was interrupted says so", async () => {
+    const tab = await world.shell();
+    await tab.run("echo x > /root/x; sync");
+    await tab.page.evaluate(async () => {
+      await globalThis.skiff.delete();
+      const open = indexedDB.open("skiff:debian");
+      const db = await new Promise((resolve) => (open.onsuccess = () => resolve(open.result)));
+      const change = db.transaction("meta", "readwrite");
+      const meta = change.objectStore("meta");
+      const get = meta.get("head");
+      get.onsuccess = () => meta.put({ ...get.result, importing: true }, "head");
+      await new Promise((resolve) => (change.oncomplete = resolve));
+      db.close();
+    });
+    await tab.page.reload();
+    await until(async () => /import of this disk was interrupted/.test(await tab.page.locator("#boot-text").innerText()), "the words");
+  });
+
+  test("the browser is asked to keep the disk at the first change, and its answer is shown", async () => {
+    const tab = await world.shell({
+      hooks: (page) => page.addInitScript(() => {
+        globalThis.asked = 0;
+        navigator.storage.persisted = async () => false;
+        navigator.storage.persist = async () => ((globalThis.asked += 1), false);
+      }),
+    });
+    await tab.run("echo x > /root/x; sync; echo y > /root/y; sync");
+    await until(async () => /while there is room/.test(await tab.page.locator("#mode").innerText()), "the answer");
+    assert.equal(await tab.page.evaluate(() => globalThis.asked), 1);
+    assert.equal(await tab.page.evaluate(() => globalThis.skiff.disk.persistence), "denied");
+  });
+
+  test("a crash of the machine is told, and after a restart the disk is whole", async () => {
+    const tab = await world.shell({ hooks: trapDoor });
+    await tab.run("seq 1 1000 > /root/kept; sync");
+    await tab.page.evaluate(() => {
+      globalThis.told = [];
+      globalThis.skiff.registerCallback("crash", (failure) => globalThis.told.push(failure.code));
+      globalThis.pending = globalThis.skiff.run("/bin/sleep", ["1000"], { stdout: "pipe" }).catch((error) => error.code);
+      globalThis.crash();
+    });
+    await until(async () => (await tab.banners()).some((words) => /The machine stopped: .*unreachable/.test(words)), "the banner");
+    assert.deepEqual(await tab.page.evaluate(async () => [await globalThis.pending, globalThis.told]), ["crashed", ["crashed"]]);
+    const refused = await tab.page.evaluate(() => globalThis.skiff.fs.readFile("/etc/hostname").catch((error) => error.code));
+    assert.equal(refused, "crashed");
+    const saved = tab.page.waitForEvent("download");
+    await tab.page.getByRole("button", { name: "Save report" }).click();
+    const report = await readFile(await (await saved).path(), "utf8");
+    assert.match(report, /unreachable/);
+    assert.match(report, /"retired":\d+/);
+    await tab.page.getByRole("button", { name: "Restart" }).click();
+    await until(async () => (await tab.banners()).length === 0, "the restart");
+    await tab.prompt();
+    assert.equal((await tab.run("tail -n 1 /root/kept")).output, "1000");
+  }, { seconds: 120 });
+}
