@@ -1,75 +1,71 @@
-//! Objects and tags by URL.
+//! Everything of the store by URL: objects, tags, recorded boots, many objects at once, and the way to the socket.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::{Body, HttpBody};
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State, WebSocketUpgrade};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use block_proto::{Hash, valid_name, valid_tag};
-use bytes::Bytes;
+use block_proto::frame::ServerFrame;
+use block_proto::http::{Answer, BATCH_LIMIT, Conditions, FRAMES_TYPE};
+use block_proto::key::{Key, Prefix};
+use block_proto::route::{self, Route};
+use block_proto::{Hash, ReadError, http};
+use futures_util::stream::{self, StreamExt};
 
+use crate::access::Grant;
+use crate::peer::Asker;
 use crate::problem::Problem;
-use crate::range::{self, Wanted};
 use crate::server::Shared;
+use crate::{peer, socket};
 
-/// Objects never change: any cache may keep one for ever, and nothing on the way may touch its bytes.
-const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable, no-transform");
-const OBJECT_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.vmdisk.object");
-const SHORT_LIVED: HeaderValue = HeaderValue::from_static("public, max-age=60");
+/// Reads of one batch under way at once.
+const BATCH_READS: usize = 8;
+/// What asking for something that is not there costs, in objects: it is never cached.
+const ABSENT_COST: u32 = 10;
 
-/// `GET|HEAD /v1/o/{hash}`.
-pub(crate) async fn object(
-    State(shared): State<Arc<Shared>>,
-    Path(hash): Path<String>,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    let response = match hash.parse() {
-        Ok(hash) => serve_object(&shared, &hash, &method, &headers).await,
-        Err(_) => Problem::new(StatusCode::BAD_REQUEST, "a hash is 64 lower-case hex digits").into_response(),
-    };
-    counted(&shared, "object", response)
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    pub(crate) asker: Asker,
 }
 
-/// `GET|HEAD /o/{hh}/{hash}`: the same under its key, as on a static host.
-pub(crate) async fn object_by_key(
+/// Any path of the store. Paths are taken as they come; see [`route::route`].
+pub(crate) async fn store_request(
     State(shared): State<Arc<Shared>>,
-    Path((prefix, hash)): Path<(String, String)>,
-    method: Method,
-    headers: HeaderMap,
+    ConnectInfo(socket): ConnectInfo<SocketAddr>,
+    request: Request,
 ) -> Response {
-    let response = match hash.parse() {
-        Ok(parsed) if hash.starts_with(&prefix) && prefix.len() == 2 => {
-            serve_object(&shared, &parsed, &method, &headers).await
+    let (mut parts, body) = request.into_parts();
+    let address = peer::address(socket, &parts.headers, &shared.trusted_proxies);
+    let peer = Peer { address, asker: Asker::of(address) };
+    let Some((prefix, route)) = route::route(parts.uri.path()) else {
+        return counted(&shared, "other", Problem::absent().into_response());
+    };
+    let name = match &route {
+        Route::Key(Key::Object(_)) => "object",
+        Route::Key(Key::Tag { .. }) => "tag",
+        Route::Key(Key::Boots(_)) => "boots",
+        Route::Batch => "batch",
+        Route::Socket => "ws",
+    };
+    let reading = matches!(parts.method, Method::GET | Method::HEAD);
+    let response = match route {
+        Route::Key(key) if reading => serve_key(&shared, peer, &prefix, &key, &parts).await,
+        Route::Batch if parts.method == Method::POST => serve_batch(&shared, peer, &prefix, &parts, body).await,
+        Route::Socket if parts.method == Method::GET => {
+            match WebSocketUpgrade::from_request_parts(&mut parts, &shared).await {
+                Ok(upgrade) => Ok(socket::upgrade(&shared, peer, prefix, &parts.headers, upgrade)),
+                Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "this is for WebSockets, version 13")),
+            }
         }
-        _ => Problem::new(StatusCode::NOT_FOUND, "no such key").into_response(),
+        _ => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not this way")),
     };
-    counted(&shared, "object", response)
-}
-
-/// `GET /v1/images/{name}/tags/{tag}`.
-pub(crate) async fn tag(
-    State(shared): State<Arc<Shared>>,
-    Path((name, tag)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
-    let response = serve_tag(&shared, &name, &tag, &headers).await;
-    counted(&shared, "tag", response)
-}
-
-/// `GET /t/{name}/{tag}.json`: the same under its key.
-pub(crate) async fn tag_by_key(
-    State(shared): State<Arc<Shared>>,
-    Path((name, file)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
-    let response = match file.strip_suffix(".json") {
-        Some(tag) => serve_tag(&shared, &name, tag, &headers).await,
-        None => Problem::new(StatusCode::NOT_FOUND, "no such key").into_response(),
-    };
-    counted(&shared, "tag", response)
+    counted(&shared, name, response.unwrap_or_else(Problem::into_response))
 }
 
 /// `GET /healthz`: the process answers.
@@ -77,7 +73,12 @@ pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /metrics`.
+/// `GET /readyz`: new requests are welcome.
+pub(crate) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    if shared.is_stopping() { Problem::busy("stopping").into_response() } else { "ok\n".into_response() }
+}
+
+/// `GET /metrics`, on the listener of its own.
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(header::CONTENT_TYPE, kind)], shared.metrics.text()).into_response()
@@ -85,7 +86,11 @@ pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 
 /// Anything else, when no static files are served.
 pub(crate) async fn nothing_here() -> Response {
-    Problem::new(StatusCode::NOT_FOUND, "nothing here").into_response()
+    Problem::absent().into_response()
+}
+
+pub(crate) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 fn counted(shared: &Shared, route: &'static str, response: Response) -> Response {
@@ -93,64 +98,160 @@ fn counted(shared: &Shared, route: &'static str, response: Response) -> Response
     response
 }
 
-async fn serve_object(shared: &Shared, hash: &Hash, method: &Method, headers: &HeaderMap) -> Response {
-    let start = Instant::now();
-    let stored = match shared.store.object(hash).await {
-        Ok(stored) => stored,
-        Err(error) => return Problem::from(error).into_response(),
-    };
-    shared.metrics.read_took(start.elapsed().as_secs_f64());
-    let response = body(stored, headers, IMMUTABLE, OBJECT_TYPE);
-    if *method != Method::HEAD && response.status().is_success() {
-        shared.metrics.http_object(response.body().size_hint().exact().unwrap_or(0));
-    }
-    response
+/// What the request may read: its token is in a header or in the query, which is why no URL is ever logged.
+fn grant(shared: &Shared, prefix: &Prefix, parts: &Parts) -> Result<Grant, Problem> {
+    let token = route::token(text(&parts.headers, header::AUTHORIZATION), parts.uri.query());
+    let origin = text(&parts.headers, header::ORIGIN);
+    let (grant, _) = shared.access.grant(prefix, token.map(str::as_bytes), origin)?;
+    // A URL names its prefix: what else a token would open is not in it.
+    Ok(Grant { prefixes: vec![prefix.clone()], ..grant })
 }
 
-async fn serve_tag(shared: &Shared, name: &str, tag: &str, headers: &HeaderMap) -> Response {
-    if !valid_name(name) || !valid_tag(tag) {
-        return Problem::new(StatusCode::NOT_FOUND, "no image can have this name and tag").into_response();
+fn is_fresh(headers: &HeaderMap) -> bool {
+    text(headers, header::CACHE_CONTROL).is_some_and(route::wants_fresh)
+}
+
+fn allowed(shared: &Shared, peer: Peer, grant: &Grant, objects: u32) -> Result<(), Problem> {
+    shared.buckets.objects(peer.asker, grant.token, objects).map_err(|wait| {
+        shared.metrics.limited("objects");
+        Problem::limited(wait)
+    })
+}
+
+async fn serve_key(
+    shared: &Shared,
+    peer: Peer,
+    prefix: &Prefix,
+    key: &Key,
+    parts: &Parts,
+) -> Result<Response, Problem> {
+    let grant = grant(shared, prefix, parts)?;
+    allowed(shared, peer, &grant, 1)?;
+    let (bytes, etag) = match key {
+        Key::Object(hash) => {
+            let start = Instant::now();
+            let found = shared.object(peer, &grant, hash, Urgency { demand: true, fresh: is_fresh(&parts.headers) });
+            let (stored, _) = found.await?;
+            shared.metrics.read_took(start.elapsed());
+            (stored.envelope.clone(), stored.etag.clone())
+        }
+        key => {
+            let fresh = is_fresh(&parts.headers) && shared.buckets.fresh(peer.asker).is_ok();
+            let record = shared.tiers.record(prefix, key, fresh).await;
+            let record = record.inspect_err(|error| shared.charge_absent(peer, &grant, error))?;
+            let etag = http::etag(&record);
+            (record, HeaderValue::from_str(&etag).unwrap_or(HeaderValue::from_static("\"\"")))
+        }
+    };
+    let caching = HeaderValue::from_static(route::cache_control(prefix, key));
+    let response = body(bytes, &parts.headers, etag, caching, HeaderValue::from_static(route::content_type(key)));
+    if parts.method != Method::HEAD && response.status().is_success() && matches!(key, Key::Object(_)) {
+        shared.metrics.http_object(response.body().size_hint().exact().unwrap_or(0));
     }
-    match shared.store.tag(name, tag).await {
-        Ok(record) => body(record, headers, SHORT_LIVED, HeaderValue::from_static("application/json")),
-        Err(error) => Problem::from(error).into_response(),
-    }
+    Ok(response)
 }
 
 /// Answers with bytes: validators, ranges, caching.
-fn body(bytes: Bytes, headers: &HeaderMap, caching: HeaderValue, kind: HeaderValue) -> Response {
-    // Of the stored bytes, not of the object: two stores may have compressed it differently, and ranges must not mix.
-    let etag = format!("\"{}\"", blake3::hash(&bytes).to_hex());
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let matches = |list: &str| {
-        list.split(',').any(|tag| matches!(tag.trim().trim_start_matches("W/"), t if t == etag || t == "*"))
+fn body(bytes: Bytes, headers: &HeaderMap, etag: HeaderValue, caching: HeaderValue, kind: HeaderValue) -> Response {
+    let conditions = Conditions {
+        if_none_match: text(headers, header::IF_NONE_MATCH),
+        if_range: text(headers, header::IF_RANGE),
+        range: text(headers, header::RANGE),
     };
-    let mut response = if text(header::IF_NONE_MATCH).is_some_and(matches) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let fresh = text(header::IF_RANGE).is_none_or(|tag| tag == etag);
-        let wanted =
-            text(header::RANGE).filter(|_| fresh).map_or(Wanted::All, |range| range::parse(range, bytes.len()));
-        match wanted {
-            Wanted::All => bytes.into_response(),
-            Wanted::Part(range) => {
-                let place = format!("bytes {}-{}/{}", range.start, range.end - 1, bytes.len());
-                let part = Body::from(bytes.slice(range));
-                (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, place)], part).into_response()
-            }
-            Wanted::Unsatisfiable => {
-                let place = format!("bytes */{}", bytes.len());
-                let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "the range is beyond the end");
-                return ([(header::CONTENT_RANGE, place)], problem).into_response();
-            }
+    let len = bytes.len();
+    let mut response = match conditions.answer(etag.to_str().unwrap_or(""), len) {
+        Answer::NotModified => StatusCode::NOT_MODIFIED.into_response(),
+        Answer::All => bytes.into_response(),
+        Answer::Part(range) => {
+            let place = format!("bytes {}-{}/{len}", range.start, range.end - 1);
+            let part = Body::from(bytes.slice(range));
+            (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, place)], part).into_response()
+        }
+        Answer::Unsatisfiable => {
+            let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "the range is beyond the end");
+            return ([(header::CONTENT_RANGE, format!("bytes */{len}"))], problem).into_response();
         }
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CACHE_CONTROL, caching);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        headers.insert(header::ETAG, etag);
-    }
+    headers.insert(header::ETAG, etag);
     response
+}
+
+/// `POST /v1/batch`: answers as they come, each behind its length.
+async fn serve_batch(
+    shared: &Arc<Shared>,
+    peer: Peer,
+    prefix: &Prefix,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Problem> {
+    let grant = Arc::new(grant(shared, prefix, parts)?);
+    let too_long = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("at most {BATCH_LIMIT} bytes"));
+    let asked = axum::body::to_bytes(body, BATCH_LIMIT).await.map_err(too_long)?;
+    let Some(hashes) = http::batch(&asked) else {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "1 to 64 hashes of 32 bytes are wanted"));
+    };
+    allowed(shared, peer, &grant, u32::try_from(hashes.len()).unwrap_or(u32::MAX))?;
+    let urgency = Urgency { demand: true, fresh: is_fresh(&parts.headers) };
+    let (count, last) = (hashes.len(), Arc::new(std::sync::atomic::AtomicUsize::new(hashes.len())));
+    let answers = (0..).zip(hashes).take(count).map({
+        let shared = Arc::clone(shared);
+        move |(index, hash)| {
+            let (shared, grant, left) = (Arc::clone(&shared), Arc::clone(&grant), Arc::clone(&last));
+            async move {
+                let found = shared.object(peer, &grant, &hash, urgency).await;
+                let last = left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 1;
+                let frame = match found {
+                    Ok((stored, tier)) => {
+                        shared.metrics.http_object(stored.envelope.len() as u64);
+                        ServerFrame::Block { request: 1, index, last, tier, envelope: stored.envelope.clone() }
+                    }
+                    Err(error) => error.frame(1, Some(index)),
+                };
+                Ok::<_, std::convert::Infallible>(Bytes::from(http::batch_item(&frame)))
+            }
+        }
+    });
+    let answers = Body::from_stream(stream::iter(answers).buffer_unordered(BATCH_READS));
+    let headers = [(header::CONTENT_TYPE, FRAMES_TYPE), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, answers).into_response())
+}
+
+/// How an object is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Urgency {
+    pub(crate) demand: bool,
+    pub(crate) fresh: bool,
+}
+
+impl Shared {
+    /// Reads an object for somebody who may have as many.
+    pub(crate) async fn object(
+        &self,
+        peer: Peer,
+        grant: &Grant,
+        hash: &Hash,
+        urgency: Urgency,
+    ) -> Result<(Arc<crate::tiers::Stored>, block_proto::frame::Tier), ReadError> {
+        if urgency.fresh {
+            self.buckets.fresh(peer.asker).map_err(|wait| {
+                self.metrics.limited("fresh");
+                ReadError::RateLimited(wait)
+            })?;
+            self.metrics.fresh();
+            return self.tiers.fresh(&grant.prefixes, hash).await;
+        }
+        let found = self.tiers.object(&grant.prefixes, hash, urgency.demand).await;
+        found.inspect_err(|error| self.charge_absent(peer, grant, error))
+    }
+
+    fn charge_absent(&self, peer: Peer, grant: &Grant, error: &ReadError) {
+        if *error == ReadError::NotFound {
+            // Whether there was so much left does not matter: the next request finds out.
+            let _ = self.buckets.objects(peer.asker, grant.token, ABSENT_COST);
+        }
+    }
 }

@@ -2,18 +2,29 @@
 //! client's static files from the same origin.
 //!
 //! - [`Config`], [`Server`]: bind, run, stop; tests start one in process.
-//! - `store`: the directory with the objects. `http`: objects and tags by URL. `socket`: pumps one WebSocket through a
-//!   `block_proto::ServerSession`, which decides everything. `metrics`: what is counted.
+//! - `tiers`: where objects come from (memory, disk cache, the store of `block-store`), each verified on entry. `boots`: what
+//!   clients report of their boots.
+//! - `http`: objects and tags by URL. `socket`: pumps one WebSocket through a `block_proto::ServerSession`, which decides
+//!   everything. `listen`, `tls`: connections.
+//! - `access`, `peer`, `limits`: who asks, and how much they get. `metrics`: what is counted.
 //!
-//! The server never opens an envelope: what it sends is byte for byte what the store has, and clients verify it.
+//! Nothing is remembered that another server would have to know: any number of them serve one store.
 
+mod access;
+mod boots;
 mod http;
+mod limits;
+mod listen;
 mod metrics;
+mod peer;
 mod problem;
-mod range;
 mod server;
 mod socket;
-mod store;
+mod tiers;
+mod tls;
 
-pub use server::{Config, Server};
-pub use store::DirStore;
+pub use block_store::{Access as BucketAccess, Location};
+pub use limits::{Allowance, AllowanceError, Limits};
+pub use server::{Config, Server, Spoiler};
+pub use tiers::{DiskCacheConfig, Hedge};
+pub use tls::TlsFiles;

@@ -1,8 +1,10 @@
 //! What the server counts, in Prometheus' text form.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use block_proto::ServerStats;
+use block_store::StoreError;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -26,20 +28,47 @@ struct Code {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TierName {
+    tier: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct What {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
     route: &'static str,
     status: u16,
 }
 
+type Bytes = Counter<u64, AtomicU64>;
+
 /// One server's counters.
 pub(crate) struct Metrics {
     registry: Registry,
+    connections: Gauge,
     sessions: Gauge,
     sessions_total: Counter,
     wanted: Family<Lane, Counter>,
     cancelled: Counter,
     objects: Family<Via, Counter>,
-    bytes: Family<Via, Counter<u64, AtomicU64>>,
+    bytes: Family<Via, Bytes>,
+    found: Family<TierName, Counter>,
+    wrong: Family<TierName, Counter>,
+    fresh: Counter,
+    origin_reads: Family<Outcome, Counter>,
+    origin_retries: Counter,
+    origin_hedges: Counter,
+    origin_seconds: Histogram,
+    limited: Family<What, Counter>,
+    profiles: Counter,
     errors: Family<Code, Counter>,
     requests: Family<Request, Counter>,
     read_seconds: Histogram,
@@ -47,30 +76,60 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
+        // 50 us to 1.6 s.
+        let reads = || Histogram::new(exponential_buckets(0.000_05, 2.0, 16));
         let mut registry = Registry::with_prefix("block_server");
         let metrics = Self {
+            registry: Registry::default(),
+            connections: Gauge::default(),
             sessions: Gauge::default(),
             sessions_total: Counter::default(),
             wanted: Family::default(),
             cancelled: Counter::default(),
             objects: Family::default(),
             bytes: Family::default(),
+            found: Family::default(),
+            wrong: Family::default(),
+            fresh: Counter::default(),
+            origin_reads: Family::default(),
+            origin_retries: Counter::default(),
+            origin_hedges: Counter::default(),
+            origin_seconds: reads(),
+            limited: Family::default(),
+            profiles: Counter::default(),
             errors: Family::default(),
             requests: Family::default(),
-            // 50 us to 1.6 s.
-            read_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
-            registry: Registry::default(),
+            read_seconds: reads(),
         };
-        registry.register("sessions", "Open WebSocket sessions", metrics.sessions.clone());
-        registry.register("sessions_opened", "WebSocket sessions since the start", metrics.sessions_total.clone());
-        registry.register("objects_wanted", "Objects asked for over WebSocket", metrics.wanted.clone());
-        registry.register("objects_cancelled", "Objects taken back before they were sent", metrics.cancelled.clone());
-        registry.register("objects_sent", "Objects sent", metrics.objects.clone());
-        registry.register_with_unit("objects_sent", "Envelope bytes sent", Unit::Bytes, metrics.bytes.clone());
-        registry.register("errors", "Errors reported over WebSocket", metrics.errors.clone());
-        registry.register("http_requests", "HTTP requests answered", metrics.requests.clone());
-        registry.register_with_unit("read", "Time to read an object", Unit::Seconds, metrics.read_seconds.clone());
+        let m = &metrics;
+        registry.register("connections", "Open TCP connections", m.connections.clone());
+        registry.register("sessions", "Open WebSocket sessions", m.sessions.clone());
+        registry.register("sessions_opened", "WebSocket sessions since the start", m.sessions_total.clone());
+        registry.register("objects_wanted", "Objects asked for over WebSocket", m.wanted.clone());
+        registry.register("objects_cancelled", "Objects taken back before they were sent", m.cancelled.clone());
+        registry.register("objects_sent", "Objects sent", m.objects.clone());
+        registry.register_with_unit("objects_sent", "Envelope bytes sent", Unit::Bytes, m.bytes.clone());
+        registry.register("objects_found", "Objects read, by the tier that had them", m.found.clone());
+        registry.register("objects_wrong", "Objects that failed verification, by tier", m.wrong.clone());
+        registry.register("fresh_reads", "Reads past all caches that clients asked for", m.fresh.clone());
+        registry.register("origin_reads", "Reads of the store", m.origin_reads.clone());
+        registry.register("origin_retries", "Reads of the store made again after a failure", m.origin_retries.clone());
+        registry.register("origin_hedges", "Second reads made because the first took long", m.origin_hedges.clone());
+        registry.register_with_unit("origin_read", "Time to read the store", Unit::Seconds, m.origin_seconds.clone());
+        registry.register("limited", "Requests refused or held up by a limit", m.limited.clone());
+        registry.register("profiles", "Recorded boots taken", m.profiles.clone());
+        registry.register("errors", "Errors reported over WebSocket", m.errors.clone());
+        registry.register("http_requests", "HTTP requests answered", m.requests.clone());
+        registry.register_with_unit("read", "Time to find an object", Unit::Seconds, m.read_seconds.clone());
         Self { registry, ..metrics }
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.connections.dec();
     }
 
     pub(crate) fn session_opened(&self) {
@@ -83,11 +142,20 @@ impl Metrics {
     }
 
     pub(crate) fn session_stats(&self, stats: &ServerStats) {
-        self.wanted.get_or_create(&Lane { lane: "demand" }).inc_by(stats.demand);
-        self.wanted.get_or_create(&Lane { lane: "prefetch" }).inc_by(stats.prefetch);
-        self.cancelled.inc_by(stats.cancelled);
-        self.objects.get_or_create(&Via { via: "ws" }).inc_by(stats.blocks);
-        self.bytes.get_or_create(&Via { via: "ws" }).inc_by(stats.bytes);
+        let add = |counter: &Counter, count| {
+            if count > 0 {
+                counter.inc_by(count);
+            }
+        };
+        if stats.demand + stats.prefetch > 0 {
+            add(&self.wanted.get_or_create(&Lane { lane: "demand" }), stats.demand);
+            add(&self.wanted.get_or_create(&Lane { lane: "prefetch" }), stats.prefetch);
+        }
+        add(&self.cancelled, stats.cancelled);
+        if stats.blocks > 0 {
+            self.objects.get_or_create(&Via { via: "ws" }).inc_by(stats.blocks);
+            self.bytes.get_or_create(&Via { via: "ws" }).inc_by(stats.bytes);
+        }
         for code in &stats.errors {
             self.error(code.name());
         }
@@ -106,8 +174,46 @@ impl Metrics {
         self.requests.get_or_create(&Request { route, status }).inc();
     }
 
-    pub(crate) fn read_took(&self, seconds: f64) {
-        self.read_seconds.observe(seconds);
+    pub(crate) fn read_took(&self, took: Duration) {
+        self.read_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn found(&self, tier: &'static str) {
+        self.found.get_or_create(&TierName { tier }).inc();
+    }
+
+    pub(crate) fn wrong(&self, tier: &'static str) {
+        self.wrong.get_or_create(&TierName { tier }).inc();
+    }
+
+    pub(crate) fn fresh(&self) {
+        self.fresh.inc();
+    }
+
+    pub(crate) fn origin_read<T>(&self, result: &Result<T, StoreError>, took: Duration) {
+        let outcome = match result {
+            Ok(_) => "found",
+            Err(StoreError::NotFound(_)) => "absent",
+            Err(_) => "failed",
+        };
+        self.origin_reads.get_or_create(&Outcome { outcome }).inc();
+        self.origin_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn origin_retried(&self) {
+        self.origin_retries.inc();
+    }
+
+    pub(crate) fn origin_hedged(&self) {
+        self.origin_hedges.inc();
+    }
+
+    pub(crate) fn limited(&self, what: &'static str) {
+        self.limited.get_or_create(&What { what }).inc();
+    }
+
+    pub(crate) fn profile_taken(&self) {
+        self.profiles.inc();
     }
 
     pub(crate) fn text(&self) -> String {
@@ -115,5 +221,17 @@ impl Metrics {
         // Writing to a String cannot fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         text
+    }
+
+    #[cfg(test)]
+    pub(crate) fn wrong_in(&self, tier: &'static str) -> u64 {
+        self.wrong.get_or_create(&TierName { tier }).get()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn origin_counts(&self) -> (u64, u64, u64) {
+        let reads =
+            ["found", "absent", "failed"].map(|o| self.origin_reads.get_or_create(&Outcome { outcome: o }).get());
+        (reads.iter().sum(), self.origin_retries.get(), self.origin_hedges.get())
     }
 }

@@ -22,6 +22,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 struct World {
     _dir: tempfile::TempDir,
     address: SocketAddr,
+    metrics: SocketAddr,
     manifest: Hash,
     chunks: Vec<(Hash, Vec<u8>)>,
     stop: Option<oneshot::Sender<()>>,
@@ -66,15 +67,17 @@ async fn world(change: impl FnOnce(&mut Config)) -> World {
     put(dir.path(), "static/vm.wasm", b"\0asm");
     put(dir.path(), "static/app.js", b"export {}");
     put(dir.path(), "secret.txt", b"secret");
-    let mut config = Config { static_dir: Some(dir.path().join("static")), ..Config::new(store) };
+    let loopback: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let static_dir = Some(dir.path().join("static"));
+    let mut config = Config { static_dir, metrics: Some(loopback), ..Config::new(store) };
     change(&mut config);
-    let server = Server::bind(config, "127.0.0.1:0".parse().expect("an address")).await.expect("binds");
-    let address = server.address();
+    let server = Server::bind(config, loopback).await.expect("binds");
+    let (address, metrics) = (server.address(), server.metrics_address().expect("has one"));
     let (stop, stopped) = oneshot::channel();
     let done = tokio::spawn(server.run(async move {
         let _ = stopped.await;
     }));
-    World { _dir: dir, address, manifest, chunks, stop: Some(stop), done }
+    World { _dir: dir, address, metrics, manifest, chunks, stop: Some(stop), done }
 }
 
 struct Reply {
@@ -85,7 +88,11 @@ struct Reply {
 
 /// One HTTP request, byte for byte: clients that normalise paths would hide tricks.
 async fn http(world: &World, method: &str, path: &str, headers: &str) -> Reply {
-    let mut tcp = TcpStream::connect(world.address).await.expect("connects");
+    http_at(world.address, method, path, headers).await
+}
+
+async fn http_at(address: SocketAddr, method: &str, path: &str, headers: &str) -> Reply {
+    let mut tcp = TcpStream::connect(address).await.expect("connects");
     let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
     tcp.write_all(request.as_bytes()).await.expect("sends");
     let mut answer = Vec::new();
@@ -155,7 +162,7 @@ async fn open(world: &World) -> Socket {
 }
 
 async fn metric(world: &World, line: &str) -> u64 {
-    let text = String::from_utf8(http(world, "GET", "/metrics", "").await.body).expect("text");
+    let text = String::from_utf8(http_at(world.metrics, "GET", "/metrics", "").await.body).expect("text");
     let value = text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' ').map(str::to_owned));
     value.unwrap_or_else(|| panic!("no {line} in\n{text}")).parse().expect("a number")
 }
@@ -343,6 +350,8 @@ async fn the_client_is_served_from_the_same_origin() {
         assert_eq!(reply.headers["x-content-type-options"], "nosniff");
     }
     assert_eq!(http(&world, "GET", "/healthz", "").await.body, b"ok\n");
+    assert_eq!(http(&world, "GET", "/readyz", "").await.status, 200);
+    assert_eq!(http(&world, "GET", "/metrics", "").await.status, 404, "metrics are not for everybody");
 }
 
 #[tokio::test]

@@ -191,6 +191,7 @@ struct Entry {
 pub struct ServerSession {
     config: ServerConfig,
     session: u64,
+    manifest: Option<Hash>,
     phase: Phase,
     opened_at: Duration,
     heard_at: Duration,
@@ -247,6 +248,7 @@ impl ServerSession {
         Self {
             config,
             session,
+            manifest: None,
             phase: Phase::Hello,
             opened_at: now,
             heard_at: now,
@@ -427,6 +429,11 @@ impl ServerSession {
         self.phase == Phase::Closed
     }
 
+    /// The image that HELLO named.
+    pub fn manifest(&self) -> Option<Hash> {
+        self.manifest
+    }
+
     /// Whether HELLO was accepted.
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open | Phase::Draining { .. })
@@ -468,6 +475,7 @@ impl ServerSession {
             return self.fail(ErrorCode::Version, text);
         }
         self.credit = i64::from(hello.window.min(self.config.window_max));
+        self.manifest = Some(hello.manifest);
         self.phase = Phase::Opening;
         self.actions.push_back(ServerAction::Open { manifest: hello.manifest, token: hello.token });
     }
