@@ -1,7 +1,7 @@
 // Makes the static site: `node bundle.mjs OUT`. Run by `cargo xtask build`.
 //
 // Files carry a hash in their names, so that a host may cache them for ever and a new page never meets an old worker;
-// only index.html keeps its name. Each file also lies there compressed, for servers that send `.br` and `.gz` as they are.
+// only index.html and skiff-terminal.js keep theirs. Each file also lies there compressed, for servers that send `.br` and `.gz` as they are.
 
 import { createHash } from "node:crypto";
 import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -44,12 +44,22 @@ const bundle = async (entry, define = {}) => {
   return Object.fromEntries(result.outputFiles.map((file) => [file.path.split(".").pop(), file.contents]));
 };
 
+// The element's style lies in its shadow tree, so it has to be text in a module.
+const style = await readFile(join(here, "../../node_modules/@xterm/xterm/css/xterm.css"), "utf8");
+await writeFile(join(here, "npm/wasm/xterm-style.js"), `export default ${JSON.stringify(style)};\n`);
+
 const wasmName = place("skiff.wasm", wasm);
 const worker = place("worker.js", (await bundle("npm/worker.js")).js);
 const page = await bundle("page/main.js", {
   SKIFF_WORKER: JSON.stringify(worker),
   SKIFF_WASM: JSON.stringify(wasmName),
 });
+// For other pages of the same host: <script type="module" src="skiff-terminal.js"></script>, hence no hash in its name.
+const element = await bundle("npm/terminal.js", {
+  SKIFF_WORKER: JSON.stringify(worker),
+  SKIFF_WASM: JSON.stringify(wasmName),
+});
+files.set("skiff-terminal.js", Buffer.from(element.js));
 const html = (await readFile(join(here, "page/index.html"), "utf8"))
   .replace("main.js", place("main.js", page.js))
   .replace("main.css", place("main.css", page.css));
