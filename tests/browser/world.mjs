@@ -75,11 +75,11 @@ export class World {
 }
 
 export class BlockServer {
-  static async start(program, stored, port) {
+  static async start(program, stored, port, folder = site) {
     const server = new BlockServer();
     server.port = port ?? (await freePort());
     server.url = `http://127.0.0.1:${server.port}/`;
-    const words = ["--store", stored, "--static", site, "--listen", `127.0.0.1:${server.port}`];
+    const words = ["--store", stored, "--static", folder, "--listen", `127.0.0.1:${server.port}`];
     const env = { ...process.env, RUST_BACKTRACE: "0" };
     server.process = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"], env });
     server.log = "";
