@@ -75,9 +75,8 @@ pub(super) fn load_st(fpu: &mut Fpu, i: u8) {
     match fpu.st(i) {
         Some(value) => push(fpu, cx, value),
         None => {
-            let full = !fpu.is_empty(7);
+            // An empty source comes before a full stack, and clears C1.
             let value = underflow(&mut cx);
-            cx.up = full;
             if fpu.settle(&cx) {
                 fpu.push(value);
             }
