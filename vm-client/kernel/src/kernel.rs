@@ -15,6 +15,7 @@ use crate::host::Host;
 use crate::loader::vdso::Vdso;
 use crate::mm::{self, Memory, OomOutcome};
 use crate::net::Net;
+use crate::profile::Profile;
 use crate::syscall::futex::FutexTable;
 use crate::syscall::table::Row;
 use crate::syscall::table_i386;
@@ -55,6 +56,8 @@ pub struct Kernel {
     pub net: Rc<Net>,
     /// Where traced system calls are printed; `None` while tracing is off.
     pub strace: RefCell<Option<Rc<dyn crate::strace::Output>>>,
+    /// Where guest time goes, while somebody wants to know.
+    pub profile: Profile,
     /// uname(2).
     pub uts: RefCell<Uts>,
     /// Woken whenever a signal was sent to anybody, for sigtimedwait(2) and signalfd(2).
@@ -162,6 +165,7 @@ impl Kernel {
             vfs: Vfs::new(),
             net: Rc::default(),
             strace: RefCell::default(),
+            profile: Profile::default(),
             uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
             signal_arrived: WaitQueue::new(),
             futexes: FutexTable::default(),

@@ -13,6 +13,7 @@ pub mod mm;
 pub mod net;
 pub(crate) mod ptrace;
 pub(crate) mod seccomp;
+pub mod profile;
 pub mod signal;
 pub mod strace;
 pub mod syscall;

@@ -245,6 +245,11 @@ impl Mm {
         self.areas.borrow().iter().cloned().collect()
     }
 
+    /// The area an address is in.
+    pub fn area_at(&self, addr: u64) -> Option<Vma> {
+        self.areas.borrow().find(addr).cloned()
+    }
+
     /// What /proc/PID/maps calls an area.
     pub fn area_name(&self, area: &Vma) -> Vec<u8> {
         let layout = self.layout.get();

@@ -119,7 +119,9 @@ fn run_guest(cx: &SyscallCx, fuel: &mut u32) -> Exit {
         if watched {
             mmu.watch(watches(&cpu));
         }
-        let exit = engine.run(&mut cpu, &mut mmu, *fuel);
+        let profile = kernel.profile.is_on().then(|| (&kernel.profile, kernel.clock.host_ns()));
+        let given = profile.map_or(*fuel, |(profile, _)| profile.fuel(*fuel));
+        let exit = engine.run(&mut cpu, &mut mmu, given);
         if watched {
             mmu.unwatch();
         }
@@ -129,6 +131,12 @@ fn run_guest(cx: &SyscallCx, fuel: &mut u32) -> Exit {
             kernel.clock.measure(kernel.clock.host_ns().saturating_sub(began), ran);
         }
         *fuel = fuel.saturating_sub(u32::try_from(ran).unwrap_or(u32::MAX));
+        if let Some((profile, since)) = profile {
+            let spent = kernel.clock.host_ns().saturating_sub(since);
+            if profile.note(&mm, &cpu, &exit, ran, spent) && *fuel > 0 {
+                continue;
+            }
+        }
         match exit {
             Exit::ReadTsc { aux } => {
                 put_tsc(&mut cpu, kernel.clock.now_ns(), aux);
