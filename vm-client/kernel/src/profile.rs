@@ -85,7 +85,9 @@ impl Profile {
     /// Begins to measure, from nothing.
     pub fn start(&self) {
         self.on.set(true);
-        for counter in [&self.since_sample_ns, &self.guest_ns, &self.retired, &self.samples].into_iter().chain(&self.exits) {
+        for counter in
+            [&self.since_sample_ns, &self.guest_ns, &self.retired, &self.samples].into_iter().chain(&self.exits)
+        {
             counter.set(0);
         }
         self.until_sample.set(PERIOD);

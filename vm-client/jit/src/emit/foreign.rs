@@ -29,6 +29,10 @@ impl Emitter<'_> {
             self.spill_vectors();
         }
         each_read(op, |slot| self.store_operand(slot, !registers));
+        if row.operands.starts_with('w') {
+            // Some write only under a condition, as LAR does.
+            self.store_operand(op.dst, !registers);
+        }
         self.vectors_to_memory(op, row.operands);
         let number = self.numbers.operation(*op);
         self.w().i32_const(Request::Assist as i32).i32_const(number as i32).i32_const(0);
