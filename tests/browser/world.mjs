@@ -23,9 +23,15 @@ export class World {
 
   static async start(blockServer) {
     if (!blockServer || !existsSync(blockServer)) throw new Error("--block-server must name the built server");
-    const world = new World();
+    const world = await World.browserOnly();
     world.blockServer = blockServer;
     world.server = await BlockServer.start(blockServer, store);
+    return world;
+  }
+
+  /** A Chromium, and no server. */
+  static async browserOnly() {
+    const world = new World();
     const executablePath = BROWSERS.find((path) => path && existsSync(path));
     if (!executablePath) throw new Error("there is no Chromium; set CHROMIUM to its path");
     world.browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info"] });
@@ -58,7 +64,7 @@ export class World {
     this.#ends.push(end);
   }
 
-  async lastScreen() {
+  async described() {
     return this.#tabs.at(-1)?.describe();
   }
 
@@ -70,7 +76,7 @@ export class World {
 
   async stop() {
     await this.browser.close();
-    await this.server.stop();
+    await this.server?.stop();
   }
 }
 

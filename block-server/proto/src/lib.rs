@@ -33,7 +33,7 @@ pub use hash::Hash;
 pub use image_ref::{ImageRef, ImageRefError, Store, Version, valid_name, valid_tag};
 pub use manifest::{Manifest, ManifestError, Section, SectionKind};
 pub use page::{PAGE_CHUNKS, PAGE_SIZE, Page};
-pub use server::{ReadError, ServerAction, ServerConfig, ServerSession, ServerStats};
+pub use server::{ReadError, RestingSession, ServerAction, ServerConfig, ServerSession, ServerStats};
 pub use tag::{TagError, TagRecord};
 
 /// Bytes in a chunk, the unit that is hashed, compressed, sent and verified.

@@ -14,8 +14,11 @@ use crate::frame::{
     ClientFrame, ErrorCode, GoAwayReason, Hello, MAX_BATCH, ServerFrame, Tier, Touch, VERSION, Welcome,
 };
 
+mod rest;
 #[cfg(test)]
 mod tests;
+
+pub use rest::RestingSession;
 
 /// Limits of a session.
 #[derive(Clone, Copy, Debug)]

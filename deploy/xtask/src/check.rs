@@ -30,6 +30,8 @@ pub(crate) fn lint() -> Result<()> {
         "--all-targets",
         "--exclude",
         "vm-browser",
+        "--exclude",
+        "edge-worker",
         "--",
         "-Dwarnings",
     ]))?;
@@ -39,6 +41,8 @@ pub(crate) fn lint() -> Result<()> {
         "--quiet",
         "-p",
         "vm-browser",
+        "-p",
+        "edge-worker",
         "--target",
         "wasm32-unknown-unknown",
         "--",

@@ -1,9 +1,10 @@
 //! The browser client: wasm module, its JavaScript side, the demo page.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::bindgen::{self, Host};
 use crate::shell::{self, cargo, run, say};
 use crate::stamp::{self, Fingerprint};
 use crate::{node, setup};
@@ -21,7 +22,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     let module = shell::target_dir().join("wasm32-unknown-unknown/wasm/vm_browser.wasm");
     let root = shell::root();
     let package = root.join("vm-client/browser/npm");
-    bind(&module, &package.join("wasm"))?;
+    bindgen::bind(&module, &package.join("wasm"), "skiff", Host::Web)?;
 
     let page = root.join("vm-client/browser/page");
     let bundler = root.join("vm-client/browser/bundle.mjs");
@@ -33,22 +34,4 @@ pub(crate) fn build() -> Result<PathBuf> {
         run(node::script(&bundler).arg(&site))
     })?;
     Ok(site)
-}
-
-fn bind(module: &Path, out: &Path) -> Result<()> {
-    let root = shell::root();
-    let tool = root.join("deploy/bindgen");
-    let inputs = Fingerprint::new().path(module)?.path(&tool.join("src"))?.path(&tool.join("Cargo.toml"))?;
-    stamp::unless_done("client-bindings", inputs, &[&out.join("skiff.js"), &out.join("skiff_bg.wasm")], || {
-        say("writing the JavaScript side (the first time compiles wasm-bindgen's library)");
-        let target = shell::target_dir().join("bindgen");
-        let manifest = tool.join("Cargo.toml");
-        run(cargo()
-            .args(["build", "--quiet", "--locked", "--manifest-path"])
-            .arg(manifest)
-            .env("CARGO_TARGET_DIR", &target))?;
-        std::fs::create_dir_all(out)?;
-        run(shell::command(target.join("debug/skiff-bindgen")).arg(module).arg(out).arg("skiff"))
-    })?;
-    Ok(())
 }

@@ -5,11 +5,14 @@
 //! `cargo xtask` starts in seconds; heavier tools (`deploy/bindgen`) are packages of their own that are built when needed.
 //!
 //! [`setup`] finds and installs tools ([`wasm_target`], [`apt`], [`node`]), [`client`] builds the browser client, [`demo`]
-//! makes the demo image and serves it, [`suites`] runs every test, [`transcripts`] compares programs with this
-//! computer's Linux, [`durability`] crashes on purpose, [`bench`] measures, [`check`] formats and lints.
+//! makes the demo image and serves it, [`worker`] builds, runs and checks the Worker ([`assets`] are what is deployed
+//! beside it), [`smoke`] looks at a deployment from outside, [`suites`] runs every test, [`transcripts`] compares programs
+//! with this computer's Linux, [`durability`] crashes on purpose, [`bench`] measures, [`check`] formats and lints.
 
 mod apt;
+mod assets;
 mod bench;
+mod bindgen;
 mod check;
 mod client;
 mod demo;
@@ -18,10 +21,12 @@ mod image;
 mod node;
 mod setup;
 mod shell;
+mod smoke;
 mod stamp;
 mod suites;
 mod transcripts;
 mod wasm_target;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -34,13 +39,16 @@ usage: cargo xtask TASK [OPTIONS]
             --rebuild       make the demo image again
             --no-serve      only build
   test    run every test: crates, instruction set, guest programs, file systems, browser
-            SUITE...        only these (native, browser, types); --filter TEXT passes a filter on to each
+            SUITE...        only these (native, transcripts, types, worker, deploy, browser); --filter TEXT passes a filter
+                            on to each
   transcripts  run the same scripts on this computer's Linux (a Debian i386 chroot) and in Skiff, and compare
             NAME...         only these; --fast: the few that `test` runs; --list: name them all
             --in PLACE      where Skiff runs: native (the default) or node; may be repeated
             --release       build vmrun optimised
   durability  look at the disk after every commit, as if everything had crashed there, and kill processes
             --states N      so many states, so many processes (default 10000)
+  worker  the Cloudflare Worker: build, dev, serve, check, assets; see cargo xtask worker help
+  smoke   check a deployed server from outside: cargo xtask smoke URL [--image NAME] [--token TOKEN]
   setup   install what the other tasks need, and nothing else
   build   build the browser client into build/client and vm-client/browser/npm/wasm
   image   make the demo image in build/store (options of demo)
@@ -64,6 +72,8 @@ fn main() -> ExitCode {
         "test" => suites::run(&rest),
         "transcripts" => transcripts::run(&rest),
         "durability" => durability::run(&rest),
+        "worker" => worker::run(&rest).map(|()| true),
+        "smoke" => smoke::run(&rest),
         "bench" => bench::run(&rest).map(|()| true),
         "fmt" => check::format(&rest).map(|()| true),
         "lint" => check::lint().map(|()| true),

@@ -28,6 +28,19 @@ pub(crate) fn ensure_packages() -> Result<()> {
     Ok(())
 }
 
+/// Installs wrangler and the runtime it brings: 200 MB that only the Worker's tasks need.
+pub(crate) fn ensure_worker_packages() -> Result<()> {
+    ensure_packages()?;
+    let folder = shell::root().join("edge-worker");
+    let lock = std::fs::read_to_string(folder.join("package-lock.json")).context("reading edge-worker's lock file")?;
+    let modules = folder.join("node_modules");
+    stamp::unless_done("worker-packages", Fingerprint::new().text(&lock), &[&modules], || {
+        say("installing node packages of the Worker (wrangler, miniflare, workerd)");
+        run(command("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder))
+    })?;
+    Ok(())
+}
+
 /// A node program of the project.
 pub(crate) fn script(path: impl AsRef<Path>) -> std::process::Command {
     let mut node = command("node");

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{cargo, say};
-use crate::{check, client, demo, node, setup, transcripts};
+use crate::shell::{self, cargo, say};
+use crate::{check, client, demo, node, setup, transcripts, worker};
 
 #[derive(Default)]
 struct Count {
@@ -22,8 +22,10 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     while let Some(option) = options.next() {
         match option.as_str() {
             "--filter" => filter = Some(options.next().context("--filter wants a text")?.as_str()),
-            "native" | "transcripts" | "browser" | "types" => wanted.push(option.as_str()),
-            other => bail!("there is no suite {other:?}; there are native, transcripts, browser and types"),
+            "native" | "transcripts" | "types" | "worker" | "deploy" | "browser" => wanted.push(option.as_str()),
+            other => {
+                bail!("there is no suite {other:?}; there are native, transcripts, types, worker, deploy and browser")
+            }
         }
     }
     let suites = |name: &str| wanted.is_empty() || wanted.contains(&name);
@@ -54,7 +56,45 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
             }
         }
     }
+    if suites("worker") {
+        say("tests of the Worker in workerd");
+        worker::check()?;
+        demo::run(&["--no-serve".to_owned()])?;
+        shell::run(cargo().args([
+            "build",
+            "--quiet",
+            "-p",
+            "vm-machine",
+            "--bin",
+            "vmrun",
+            "-p",
+            "image-tools",
+            "--bin",
+            "image-tools",
+        ]))?;
+        let mut tests = node::script("edge-worker/test/run.mjs");
+        tests.arg("--store").arg(shell::build_dir().join("store"));
+        for program in ["vmrun", "image-tools"] {
+            tests.arg(format!("--{program}")).arg(shell::target_dir().join("debug").join(program));
+        }
+        if let Some(filter) = filter {
+            tests.arg("--filter").arg(filter);
+        }
+        total.add(counted(&mut tests, libtest_line)?);
+    }
+    if suites("deploy") {
+        say("tests of what is deployed");
+        node::ensure_worker_packages()?;
+        let mut tests = node::script("deploy/test/run.mjs");
+        tests.arg("--target-dir").arg(shell::target_dir());
+        if let Some(filter) = filter {
+            tests.arg("--filter").arg(filter);
+        }
+        total.add(counted(&mut tests, libtest_line)?);
+    }
     if suites("browser") {
+        // A tab boots from the Worker, too.
+        worker::build()?;
         say("tests in the browser and in Node");
         demo::run(&["--no-serve".to_owned()])?;
         let mut tests = node::script("tests/browser/run.mjs");

@@ -1,0 +1,426 @@
+//! One WebSocket through one session.
+//!
+//! Everything happens in [`Pump::step`], called after each message, each finished read and each timer: it lets time pass,
+//! starts what the session wants read, and sends what it wants sent. Workers' sockets have no back pressure, so all that
+//! the client has given credit for leaves at once.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use block_proto::frame::{GoAwayReason, Tier};
+use block_proto::key::Prefix;
+use block_proto::{Hash, ReadError, SUBPROTOCOL, ServerAction, ServerConfig, ServerSession};
+use bytes::Bytes;
+use futures_util::future::{AbortHandle, abortable};
+use js_sys::Uint8Array;
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::spawn_local;
+use worker::web_sys::{BinaryType, CloseEvent, Event, MessageEvent};
+use worker::{Delay, Env, Request, Response, Result, WebSocket, WebSocketPair, console_error, console_warn};
+
+use crate::answer::{self, Asked};
+use crate::budget::Work;
+use crate::memory::ObjectId;
+use crate::object::Nap;
+use crate::settings::Settings;
+use crate::tally::Outcome;
+use crate::tiers::Edge;
+use crate::{access, isolate};
+
+/// What all sessions of an isolate together may have on its way: an isolate has 128 MiB in all.
+const WINDOWS: u32 = 32 << 20;
+/// The least and the most of it that one session gets.
+const WINDOW: (u32, u32) = (256 << 10, 8 << 20);
+/// When a client that is sent away may come back: at once, for a budget is fresh then.
+const COME_BACK: Duration = Duration::ZERO;
+
+/// Who connects, and to which part of the store.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// The page's origin.
+    pub origin: Option<String>,
+    /// The client's address.
+    pub address: String,
+    /// The host that was asked.
+    pub host: String,
+    /// The part of the store that the path names.
+    pub prefix: Prefix,
+    /// The parts that may be read, once HELLO was accepted.
+    pub permitted: Vec<Prefix>,
+}
+
+/// Who cares for the socket between messages.
+pub enum Life {
+    /// The invocation that accepted it, with its listeners.
+    Invocation,
+    /// A Durable Object, which may sleep meanwhile.
+    Object,
+}
+
+/// One socket and its session.
+pub struct Pump {
+    edge: Rc<Edge>,
+    socket: WebSocket,
+    session: RefCell<ServerSession>,
+    visitor: RefCell<Visitor>,
+    life: Life,
+    seat: u64,
+    started: Duration,
+    sent_away: Cell<bool>,
+    over: Cell<bool>,
+    timer: RefCell<Option<(Duration, AbortHandle)>>,
+    listeners: RefCell<Vec<Closure<dyn FnMut(JsValue)>>>,
+}
+
+/// Checks what must be right before a connection becomes a WebSocket; `Err` is the refusal.
+pub fn admit(
+    request: &Request,
+    settings: &Settings,
+    host: &str,
+    prefix: Prefix,
+) -> Result<std::result::Result<Visitor, Response>> {
+    let asked = Asked { method: request.method(), headers: request.headers() };
+    let says = |name: &str, word: &str| {
+        asked.header(name).is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
+    };
+    if !says("upgrade", "websocket") {
+        let response = answer::problem(426, "this is a WebSocket")?;
+        response.headers().set("upgrade", "websocket")?;
+        return Ok(Err(response));
+    }
+    // WebSockets are not covered by CORS: the page's origin is checked here or nowhere.
+    let origin = asked.header("origin");
+    if origin.as_deref().is_some_and(|origin| !settings.origin_allowed(origin)) {
+        return Ok(Err(answer::problem(403, "this origin may not connect")?));
+    }
+    if !says("sec-websocket-protocol", SUBPROTOCOL) {
+        return Ok(Err(answer::problem(400, "the subprotocol vmdisk.v1 must be offered")?));
+    }
+    Ok(Ok(Visitor { origin, address: asked.address(), host: host.to_owned(), prefix, permitted: Vec::new() }))
+}
+
+/// Answers `GET /v1/ws` in the Worker itself.
+pub fn upgrade(request: &Request, env: Env, settings: Settings, host: &str, prefix: Prefix) -> Result<Response> {
+    let visitor = match admit(request, &settings, host, prefix)? {
+        Ok(visitor) => visitor,
+        Err(refusal) => return Ok(refusal),
+    };
+    let now = isolate::now();
+    let Some((seat, sessions)) = isolate::sit_down(now, settings.max_sessions) else {
+        let response = answer::problem(503, "too many sessions")?;
+        response.headers().set("retry-after", "5")?;
+        return Ok(response);
+    };
+    let edge = match Edge::open(settings, &env, host, None) {
+        Ok(edge) => edge,
+        Err(text) => {
+            isolate::stand_up(seat);
+            console_error!("{text}");
+            return answer::problem(500, "this deployment is not set up right; its log says what is wrong");
+        }
+    };
+    let pair = WebSocketPair::new()?;
+    prepare(&pair.server);
+    let session = ServerSession::new(config(&edge, sessions), number(), now);
+    let pump = Pump::new(edge, pair.server, session, visitor, Life::Invocation, seat);
+    pump.listen()?;
+    pump.socket.accept()?;
+    pump.step();
+    switched(pair.client)
+}
+
+/// Has messages come as bytes: since 2026-03-17 they would come as `Blob`, whose bytes are a promise.
+pub fn prepare(server: &WebSocket) {
+    server.as_ref().set_binary_type(BinaryType::Arraybuffer);
+}
+
+/// The answer that makes a connection a WebSocket.
+pub fn switched(client: WebSocket) -> Result<Response> {
+    let response = Response::from_websocket(client)?;
+    response.headers().set("sec-websocket-protocol", SUBPROTOCOL)?;
+    Ok(response)
+}
+
+/// The limits of a session that shares its isolate with others.
+pub fn config(edge: &Edge, sessions: usize) -> ServerConfig {
+    let share = WINDOWS / u32::try_from(sessions.max(1)).unwrap_or(u32::MAX);
+    ServerConfig {
+        window_max: share.clamp(WINDOW.0, WINDOW.1),
+        budget_chunks: edge.budget.chunks(),
+        ..ServerConfig::default()
+    }
+}
+
+/// A number for logs.
+pub fn number() -> u64 {
+    (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64
+}
+
+impl Pump {
+    /// A pump for a socket that is about to be accepted, or was before its object slept.
+    pub fn new(
+        edge: Rc<Edge>,
+        socket: WebSocket,
+        session: ServerSession,
+        visitor: Visitor,
+        life: Life,
+        seat: u64,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            edge,
+            socket,
+            session: RefCell::new(session),
+            visitor: RefCell::new(visitor),
+            life,
+            seat,
+            started: isolate::now(),
+            sent_away: Cell::new(false),
+            over: Cell::new(false),
+            timer: RefCell::new(None),
+            listeners: RefCell::default(),
+        })
+    }
+
+    /// Takes a binary message.
+    pub fn message(self: &Rc<Self>, message: &[u8]) {
+        let now = isolate::now();
+        isolate::still_seated(self.seat, now);
+        if matches!(self.life, Life::Object) {
+            self.edge.budget.renew();
+        }
+        self.edge.budget.worked(Work::Message);
+        self.edge.tally.borrow_mut().messages += 1;
+        self.session.borrow_mut().message(now, message);
+        self.step();
+    }
+
+    /// Takes a text message, which the protocol does not have.
+    pub fn text_message(self: &Rc<Self>) {
+        self.session.borrow_mut().text_message();
+        self.step();
+    }
+
+    /// The peer closed, or the connection broke.
+    pub fn closed(self: &Rc<Self>, code: u16) {
+        // Before 2026-04-07 nobody answers a close frame for us; a code that was none cannot be sent back.
+        let answer = if matches!(code, 1005 | 1006 | 1015) { 1000 } else { code };
+        let _ = self.socket.close(Some(answer), Some(""));
+        self.end(code);
+    }
+
+    /// Does all that can be done now.
+    pub fn step(self: &Rc<Self>) {
+        if self.over.get() {
+            return;
+        }
+        let now = isolate::now();
+        let mut session = self.session.borrow_mut();
+        session.tick(now);
+        let mut close = None;
+        loop {
+            while let Some(action) = session.poll_action() {
+                match action {
+                    ServerAction::Close { code, reason } => close = Some((code, reason)),
+                    ServerAction::Read { hash, fresh, .. } => match self.at_once(&hash, fresh) {
+                        Some(stored) => session.object(hash, fresh, Ok((stored, Tier::Memory))),
+                        None => self.read(hash, fresh),
+                    },
+                    ServerAction::Open { manifest, token } => self.open(manifest, token),
+                    // Not asked for.
+                    ServerAction::Profile { .. } => {}
+                }
+            }
+            let Some(message) = session.poll_transmit() else { break };
+            self.edge.budget.worked(Work::Send);
+            if let Err(error) = self.socket.send_with_bytes(&message) {
+                console_warn!("the socket takes nothing more: {error}");
+                close = Some((1011, "cannot send".to_owned()));
+                break;
+            }
+        }
+        let stats = session.take_stats();
+        {
+            let mut tally = self.edge.tally.borrow_mut();
+            tally.objects += u32::try_from(stats.blocks).unwrap_or(u32::MAX);
+            tally.bytes += stats.bytes;
+            tally.errors += u32::try_from(stats.errors.len()).unwrap_or(u32::MAX);
+        }
+        if let Some((code, reason)) = close {
+            drop(session);
+            if let Err(error) = self.socket.close(Some(code), Some(reason)) {
+                console_warn!("the socket cannot be closed with {code}: {error}");
+            }
+            return self.end(code);
+        }
+        if !self.sent_away.get() && session.is_open() && self.edge.budget.nearly_used_up() {
+            self.sent_away.set(true);
+            session.go_away(now, GoAwayReason::Budget, COME_BACK);
+            drop(session);
+            return self.step();
+        }
+        let deadline = session.deadline();
+        let nap = matches!(self.life, Life::Object).then(|| session.rest()).flatten();
+        drop(session);
+        match nap {
+            // Nothing is owed: no timer, so that the object may sleep.
+            Some(resting) => {
+                self.set_timer(None);
+                self.keep(Some(Nap::new(resting, &self.visitor.borrow())));
+            }
+            None => {
+                self.set_timer(deadline);
+                self.keep(None);
+            }
+        }
+    }
+
+    /// Notes on the socket what a woken object needs to know.
+    fn keep(&self, nap: Option<Nap>) {
+        if matches!(self.life, Life::Object)
+            && let Err(error) = self.socket.serialize_attachment(nap)
+        {
+            console_warn!("the socket keeps no note: {error}");
+        }
+    }
+
+    fn ids(&self, hash: &Hash) -> Vec<ObjectId> {
+        let permitted = &self.visitor.borrow().permitted;
+        permitted.iter().map(|prefix| ObjectId { prefix: prefix.clone(), hash: *hash }).collect()
+    }
+
+    fn at_once(&self, hash: &Hash, fresh: bool) -> Option<Bytes> {
+        if fresh {
+            return None;
+        }
+        self.visitor
+            .borrow()
+            .permitted
+            .iter()
+            .find_map(|prefix| self.edge.in_memory(&ObjectId { prefix: prefix.clone(), hash: *hash }))
+    }
+
+    fn read(self: &Rc<Self>, hash: Hash, fresh: bool) {
+        let pump = Rc::clone(self);
+        // Over its allowance, a FRESH is as any other read: what is cached was verified, too.
+        let past_caches = fresh && isolate::may_read_fresh(isolate::now(), &self.visitor.borrow().address);
+        spawn_local(async move {
+            let mut result = Err(ReadError::NotFound);
+            for id in pump.ids(&hash) {
+                result = if past_caches { pump.edge.fresh(&id).await } else { pump.edge.object(&id).await };
+                if result != Err(ReadError::NotFound) {
+                    break;
+                }
+            }
+            if result == Err(ReadError::Corrupt) {
+                console_error!("object {hash} of the store is damaged");
+            }
+            if !pump.over.get() {
+                pump.session.borrow_mut().object(hash, fresh, result);
+                pump.step();
+            }
+        });
+    }
+
+    fn open(self: &Rc<Self>, manifest: Hash, token: Bytes) {
+        let pump = Rc::clone(self);
+        spawn_local(async move {
+            let result = pump.look_up(manifest, &token).await;
+            if !pump.over.get() {
+                pump.session.borrow_mut().opened(result);
+                pump.step();
+            }
+        });
+    }
+
+    async fn look_up(&self, manifest: Hash, token: &[u8]) -> std::result::Result<(), ReadError> {
+        let permitted = {
+            let visitor = self.visitor.borrow();
+            let token = Some(token).filter(|token| !token.is_empty());
+            let keys = &self.edge.settings.token_keys;
+            let now = isolate::now().as_secs();
+            let (permitted, token) = access::prefixes(keys, &visitor.prefix, token, now, visitor.origin.as_deref())?;
+            if token.is_some_and(|token| token.claims.manifest.is_some_and(|only| only != manifest)) {
+                return Err(ReadError::NotFound);
+            }
+            permitted
+        };
+        self.visitor.borrow_mut().permitted = permitted;
+        let mut result = Err(ReadError::NotFound);
+        for id in self.ids(&manifest) {
+            result = self.edge.object(&id).await.map(drop);
+            if result != Err(ReadError::NotFound) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Has [`Pump::step`] called at a time, or no more.
+    fn set_timer(self: &Rc<Self>, at: Option<Duration>) {
+        let mut timer = self.timer.borrow_mut();
+        // One that comes too early looks again, which is cheaper than to set it anew at each message.
+        if let (Some((set, _)), Some(at)) = (&*timer, at)
+            && *set <= at
+        {
+            return;
+        }
+        if let Some((_, handle)) = timer.take() {
+            handle.abort();
+        }
+        let Some(at) = at else { return };
+        let wait = at.saturating_sub(isolate::now()).max(Duration::from_millis(1));
+        let (delay, handle) = abortable(Delay::from(wait));
+        *timer = Some((at, handle));
+        let pump = Rc::clone(self);
+        spawn_local(async move {
+            if delay.await.is_ok() {
+                pump.timer.borrow_mut().take();
+                pump.step();
+            }
+        });
+    }
+
+    fn end(&self, code: u16) {
+        if self.over.replace(true) {
+            return;
+        }
+        if let Some((_, handle)) = self.timer.borrow_mut().take() {
+            handle.abort();
+        }
+        isolate::stand_up(self.seat);
+        let outcome = Outcome {
+            what: "session",
+            status: code,
+            subrequests: self.edge.budget.spent(),
+            subrequests_at_once: self.edge.budget.most_open(),
+            ms: u64::try_from(isolate::now().saturating_sub(self.started).as_millis()).unwrap_or(u64::MAX),
+        };
+        self.edge.tally.borrow().report(&self.edge.env, self.edge.settings.log, &outcome);
+        // One of them may be what called us.
+        let listeners = self.listeners.take();
+        spawn_local(async move { drop(listeners) });
+    }
+
+    fn listen(self: &Rc<Self>) -> Result<()> {
+        let on = |name: &str, act: fn(&Rc<Self>, JsValue)| {
+            let pump = Rc::clone(self);
+            let listener = Closure::<dyn FnMut(JsValue)>::new(move |event| act(&pump, event));
+            let target = self.socket.as_ref();
+            target.add_event_listener_with_callback(name, listener.as_ref().unchecked_ref())?;
+            self.listeners.borrow_mut().push(listener);
+            Ok::<(), JsValue>(())
+        };
+        on("message", |pump, event| {
+            let data = event.unchecked_into::<MessageEvent>().data();
+            if data.is_string() { pump.text_message() } else { pump.message(&Uint8Array::new(&data).to_vec()) }
+        })?;
+        on("close", |pump, event| pump.closed(event.unchecked_into::<CloseEvent>().code()))?;
+        on("error", |pump, event| {
+            console_warn!("the socket broke: {}", event.unchecked_into::<Event>().type_());
+            pump.closed(1006);
+        })?;
+        Ok(())
+    }
+}
