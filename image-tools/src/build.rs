@@ -8,13 +8,17 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use anyhow::{Context, Result, bail, ensure};
 use block_proto::section::BuildInfo;
-use block_proto::{Hash, TagRecord, valid_name, valid_tag};
-use ext2::format::{FormatOptions, Tree, content_bytes, format};
+use block_proto::{Hash, ImageRef, TagRecord, valid_name, valid_tag};
+use ext2::format::{FormatOptions, Tree, content_bytes, format, format_after};
 use ext2::{Ext2, MountOptions, Time};
+use vm_block::remote::native::NativeOptions;
 use vm_block::{BlockError, FileDevice};
 
+use crate::after::After;
 use crate::chunk::{self, Chunked, Identity};
 use crate::progress::Progress;
+use crate::publish::LocalPush;
+use crate::reader::Network;
 use crate::source::data::DataReader;
 use crate::source::tree::Files;
 use crate::source::{Source, decompress, dir, docker, layers, oci};
@@ -47,6 +51,10 @@ pub struct BuildOptions {
     pub created: Option<u64>,
     /// Paths that are read first, in the order of reading; they are put next to each other.
     pub first: Vec<Vec<u8>>,
+    /// The version before: what did not change stays where it was, so that few chunks are new.
+    pub after: Option<ImageRef>,
+    /// How to reach its store.
+    pub network: NativeOptions,
 }
 
 impl BuildOptions {
@@ -59,6 +67,8 @@ impl BuildOptions {
             level: block_proto::envelope::DEFAULT_LEVEL,
             created: None,
             first: Vec::new(),
+            after: None,
+            network: NativeOptions::default(),
         }
     }
 }
@@ -88,6 +98,7 @@ pub fn build(source: &Source, store: &Store, options: &BuildOptions, progress: &
     let mut info = BuildInfo { tool, source: source.kind().to_owned(), ..BuildInfo::default() };
     let (disk, uuid, created) = match source {
         Source::Ext2(path) => {
+            ensure!(options.after.is_none(), "a disk that is ext2 already is stored as it is, after no other version");
             let (disk, uuid) = existing(path)?;
             (Disk::Existing(disk), uuid, options.created.unwrap_or(0))
         }
@@ -108,20 +119,27 @@ pub fn build(source: &Source, store: &Store, options: &BuildOptions, progress: &
     };
     let file = disk.file();
     let size = file.metadata()?.len();
-    let chunked = chunk::chunk(file, store, options.level, Identity { uuid, created, info: &info }, progress)?;
+    let push = LocalPush::begin(store.root())?;
+    let chunked = chunk::chunk(file, store, options.level, Identity { uuid, created, info: &info }, progress);
+    let chunked = match chunked {
+        Ok(chunked) => chunked,
+        Err(error) => {
+            push.abandon()?;
+            return Err(error);
+        }
+    };
     let manifest = chunked.manifest.context("a chunked disk has a manifest")?;
-    for tag in &options.tags {
-        store.put_tag(&TagRecord {
-            name: options.name.clone(),
-            tag: tag.clone(),
-            manifest,
-            size,
-            created,
-            transport: vec!["ws".to_owned(), "http".to_owned()],
-            endpoints: Vec::new(),
-            sig: None,
-        })?;
-    }
+    let record = |tag: &String| TagRecord {
+        name: options.name.clone(),
+        tag: tag.clone(),
+        manifest,
+        size,
+        created,
+        transport: vec!["ws".to_owned(), "http".to_owned()],
+        endpoints: Vec::new(),
+        sig: None,
+    };
+    push.finish(&options.name, manifest, || options.tags.iter().try_for_each(|tag| store.put_tag(&record(tag))))?;
     Ok(Built { manifest, size, chunked })
 }
 
@@ -176,13 +194,18 @@ fn make(
     for path in &options.first {
         first.extend(files.find(path)?);
     }
+    let network = Network { options: options.network.clone(), ..Network::default() };
+    let after = options.after.as_ref().map(|image| After::open(image, &network)).transpose()?;
     let content = content_bytes(&files.tree);
-    let size = match options.size {
-        Size::Total(size) => size / 4096 * 4096,
+    let size = match (options.size, &after) {
+        (Size::Total(size), _) => size / 4096 * 4096,
+        // A disk that changes its size has other bitmaps, descriptors and copies of both: worth it only when it gets tight.
+        (Size::Free(free), Some(after)) if after.size() >= content.saturating_add(free / 2) => after.size(),
         // Inode tables and bitmaps take a 60th; whole groups leave no odd one at the end.
-        Size::Free(free) => (content + free).saturating_mul(62).div_euclid(61).next_multiple_of(128 << 20),
+        (Size::Free(free), _) => (content + free).saturating_mul(62).div_euclid(61).next_multiple_of(128 << 20),
     };
     ensure!(size > content, "the files take {content} bytes and the disk shall have {size}");
+    let kept = after.as_ref().map(|after| after.keep(&files)).transpose()?;
     let disk = tempfile::Builder::new().prefix(".new-disk-").tempfile_in(store.root())?;
     let device = FileDevice::create(disk.path(), size).context("cannot make a temporary file beside the store")?;
     let made = Time { sec: i64::try_from(created).unwrap_or(0), nsec: 0 };
@@ -202,7 +225,11 @@ fn make(
             }
         }
     };
-    run_now(format(&device, &format_options, tree, read)).context("cannot write the file system")?;
+    let formatted = match (&after, &kept) {
+        (Some(after), Some(kept)) => run_now(format_after(&device, &format_options, tree, &after.previous, kept, read)),
+        _ => run_now(format(&device, &format_options, tree, read)),
+    };
+    formatted.context("cannot write the file system")?;
     drop(device);
     Ok(disk)
 }

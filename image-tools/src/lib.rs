@@ -4,16 +4,19 @@
 //! - [`Store`]: the directory with the objects; written keys are never rewritten.
 //! - [`Reader`]: an image read back through the same client that the VM uses, verified; [`inspect`], [`verify`], [`export`]
 //!   and [`serve_check`] stand on it.
+//! - [`publish`]: images from store to store, signed, compared, and cleared away.
 //!
 //! Same inputs, same bytes: nothing here looks at the clock, the machine or the order in which threads finish. The formats
 //! are `block-proto`'s, the file system is the `ext2` crate's.
 
+mod after;
 pub mod build;
 mod chunk;
 pub mod export;
 mod holes;
 pub mod inspect;
 mod progress;
+pub mod publish;
 mod reader;
 pub mod serve_check;
 mod source;
@@ -21,6 +24,6 @@ mod store;
 pub mod verify;
 
 pub use progress::{NoProgress, Progress, Step};
-pub use reader::{Patience, Reader};
+pub use reader::{Network, Reader, Untrusted};
 pub use source::{Source, SourceError};
 pub use store::Store;

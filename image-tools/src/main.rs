@@ -12,9 +12,12 @@ use image_tools::inspect::inspect;
 use image_tools::serve_check::{Way, serve_check};
 use image_tools::verify::verify;
 use image_tools::{Reader, Source, Store};
+use vm_block::remote::native::NativeOptions;
 
 mod bars;
 mod cli;
+mod duration;
+mod publishing;
 mod size;
 
 use bars::Bars;
@@ -25,7 +28,8 @@ const DAMAGED: u8 = 3;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let bars = Bars { quiet: cli.quiet };
-    match run(cli.command, &bars) {
+    let network = NativeOptions { ca: cli.ca };
+    match run(cli.command, &network, &bars) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("image-tools: {error:#}");
@@ -34,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, bars: &Bars) -> Result<ExitCode> {
+fn run(command: Command, network: &NativeOptions, bars: &Bars) -> Result<ExitCode> {
     match command {
         Command::Build(args) => {
             let free = args.free.unwrap_or(DEFAULT_FREE);
@@ -45,6 +49,8 @@ fn run(command: Command, bars: &Bars) -> Result<ExitCode> {
                 level: args.output.level,
                 created: args.output.created,
                 first,
+                after: args.after,
+                network: network.clone(),
                 ..BuildOptions::new(&args.name)
             };
             make(&args.from, &args.store, &options, bars)
@@ -59,13 +65,19 @@ fn run(command: Command, bars: &Bars) -> Result<ExitCode> {
             make(&Source::Ext2(args.disk), &args.store, &options, bars)
         }
         Command::Inspect(args) => {
-            let reader = Reader::open(&args.image, args.network.patience())?;
+            let reader = Reader::open(&args.image, &args.network.with(network))?;
             let inspection = inspect(&reader)?;
             println!("{}", serde_json::to_string_pretty(&inspection)?);
             Ok(if inspection.errors.is_empty() { ExitCode::SUCCESS } else { DAMAGED.into() })
         }
         Command::Verify(args) => {
-            let reader = Reader::open(&args.image, args.network.patience())?;
+            let reader = match Reader::open_signed(&args.image, &args.network.with(network), args.key) {
+                Err(error) if args.key.is_some() && error.is::<image_tools::Untrusted>() => {
+                    eprintln!("image-tools: {error:#}");
+                    return Ok(DAMAGED.into());
+                }
+                opened => opened?,
+            };
             let verdict = verify(&reader, bars)?;
             verdict.errors.iter().for_each(|error| eprintln!("image-tools: {error}"));
             if !verdict.is_good() {
@@ -80,12 +92,18 @@ fn run(command: Command, bars: &Bars) -> Result<ExitCode> {
                 cli::Layout::File => Layout::File,
                 cli::Layout::Github => Layout::Github,
             };
-            let reader = Reader::open(&args.image, args.network.patience())?;
+            let reader = Reader::open(&args.image, &args.network.with(network))?;
             let files = export(&reader, &args.to, layout, bars)?;
             println!("{}: {files} file(s), a disk of {}", args.to.display(), size::show(reader.manifest().image_size));
             Ok(ExitCode::SUCCESS)
         }
-        Command::ServeCheck(args) => check_server(&args),
+        Command::ServeCheck(args) => check_server(&args, network),
+        Command::Push(args) => publishing::push(args, network, bars),
+        Command::Pull(args) => publishing::pull(args, network, bars),
+        Command::Diff(args) => publishing::diff(&args, network, bars),
+        Command::Gc(args) => publishing::gc(&args, bars),
+        Command::Keygen(args) => publishing::keygen(&args),
+        Command::Sign(args) => publishing::sign(&args, network),
     }
 }
 
@@ -112,10 +130,10 @@ fn paths(list: &Path) -> Result<Vec<Vec<u8>>> {
     Ok(lines.filter(|line| !line.is_empty() && !line.starts_with(b"#")).map(<[u8]>::to_vec).collect())
 }
 
-fn check_server(args: &cli::ServeCheck) -> Result<ExitCode> {
+fn check_server(args: &cli::ServeCheck, network: &NativeOptions) -> Result<ExitCode> {
     let mut errors = 0;
     for (way, name) in [(Way::Any, "WebSocket if there is one"), (Way::Http, "HTTP alone")] {
-        let pass = serve_check(&args.image, way, args.sample, args.network.patience()).context(name)?;
+        let pass = serve_check(&args.image, way, args.sample, &args.network.with(network)).context(name)?;
         println!("{name}: used {:?}", pass.link);
         println!("  opened in {:.1} ms, first chunk after {:.1} ms", millis(pass.opening), millis(pass.first_chunk));
         println!(

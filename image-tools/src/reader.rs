@@ -9,42 +9,61 @@ use anyhow::{Context, Result, bail};
 use block_proto::{Hash, Manifest, PAGE_CHUNKS, Page};
 use futures_util::future::{Either, select};
 use futures_util::stream::{self, StreamExt};
-use vm_block::remote::native::NativeHost;
-use vm_block::remote::{ImageRef, Link, OpenOptions, Remote};
+use vm_block::remote::native::{NativeHost, NativeOptions};
+use vm_block::remote::{ImageRef, Link, OpenError, OpenOptions, PublicKey, Remote};
 use vm_block::{BlockError, ChunkId, Transport, Urgency};
 
 /// Requests in flight at once.
 const AT_ONCE: usize = 32;
 
-/// How long a network may be silent before a tool gives up. The VM itself never does.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience(pub Duration);
+/// How to reach stores on servers.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// How long a network may be silent before a tool gives up. The VM itself never does.
+    pub patience: Duration,
+    /// Whom to trust.
+    pub options: NativeOptions,
+}
 
-impl Default for Patience {
+impl Default for Network {
     fn default() -> Self {
-        Self(Duration::from_secs(30))
+        Self { patience: Duration::from_secs(30), options: NativeOptions::default() }
     }
 }
+
+/// A tag is not signed by the key that it should be signed by.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Untrusted(String);
 
 /// An open image.
 pub struct Reader {
     host: NativeHost,
     remote: Remote,
     image: ImageRef,
-    patience: Patience,
+    patience: Duration,
 }
 
 impl Reader {
     /// Opens an image of a directory or a server.
-    pub fn open(image: &ImageRef, patience: Patience) -> Result<Self> {
-        Self::open_with(image, patience, OpenOptions { patience: Some(patience.0), ..OpenOptions::default() })
+    pub fn open(image: &ImageRef, network: &Network) -> Result<Self> {
+        Self::open_signed(image, network, None)
     }
 
-    pub(crate) fn open_with(image: &ImageRef, patience: Patience, options: OpenOptions) -> Result<Self> {
-        let host = NativeHost::start().context("cannot start the network")?;
-        let (remote, background) = host.run(Remote::open(host.remote_host(), image, options))?;
+    /// Opens an image whose tag must be signed by a key, if there is one; the error is [`Untrusted`] otherwise.
+    pub fn open_signed(image: &ImageRef, network: &Network, key: Option<PublicKey>) -> Result<Self> {
+        Self::open_with(image, network, OpenOptions { key, ..OpenOptions::default() })
+    }
+
+    pub(crate) fn open_with(image: &ImageRef, network: &Network, options: OpenOptions) -> Result<Self> {
+        let host = NativeHost::start_with(&network.options).context("cannot start the network")?;
+        let options = OpenOptions { patience: Some(network.patience), ..options };
+        let (remote, background) = match host.run(Remote::open(host.remote_host(), image, options)) {
+            Err(error @ OpenError::Untrusted { .. }) => return Err(Untrusted(error.to_string()).into()),
+            opened => opened?,
+        };
         host.spawn(background);
-        Ok(Self { host, remote, image: image.clone(), patience })
+        Ok(Self { host, remote, image: image.clone(), patience: network.patience })
     }
 
     /// The name it was opened by.
@@ -76,7 +95,7 @@ impl Reader {
                 host.timers.sleep_until(now + Duration::from_millis(500)).await;
                 let status = self.remote.status();
                 if let Link::Offline { since } = status.link
-                    && host.clock.monotonic().saturating_sub(since) > self.patience.0
+                    && host.clock.monotonic().saturating_sub(since) > self.patience
                 {
                     return status.last_error.unwrap_or_else(|| "no answer".to_owned());
                 }

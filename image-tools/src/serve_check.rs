@@ -7,7 +7,7 @@ use block_proto::{CHUNK_SIZE, Hash};
 use vm_block::ChunkId;
 use vm_block::remote::{ImageRef, Link, OpenOptions};
 
-use crate::reader::{Patience, Reader};
+use crate::reader::{Network, Reader};
 
 /// What one way of fetching came to.
 #[derive(Debug)]
@@ -47,10 +47,10 @@ pub enum Way {
 }
 
 /// Opens an image and fetches `sample` chunks spread over it.
-pub fn serve_check(image: &ImageRef, way: Way, sample: usize, patience: Patience) -> Result<Pass> {
+pub fn serve_check(image: &ImageRef, way: Way, sample: usize, network: &Network) -> Result<Pass> {
     let start = Instant::now();
-    let options = OpenOptions { patience: Some(patience.0), sockets: way == Way::Any };
-    let reader = Reader::open_with(image, patience, options)?;
+    let options = OpenOptions { sockets: way == Way::Any, ..OpenOptions::default() };
+    let reader = Reader::open_with(image, network, options)?;
     let opening = start.elapsed();
     let mut bad = Vec::new();
     let stored = reader.stored_chunks(&mut bad)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use block_server::{Config, Server};
 use image_tools::build::{BuildOptions, Size, build};
 use image_tools::serve_check::{Way, serve_check};
-use image_tools::{NoProgress, Patience, Reader, Source, Store, verify};
+use image_tools::{Network, NoProgress, Reader, Source, Store, verify};
 use tokio::sync::oneshot;
 use vm_block::remote::Link;
 use vm_block::{BlockError, ChunkId, Transport, Urgency};
@@ -59,7 +59,7 @@ impl Drop for Running {
 
 fn open(address: SocketAddr) -> Reader {
     let image = format!("http://{address}/demo").parse().expect("a name");
-    Reader::open(&image, Patience::default()).expect("opens")
+    Reader::open(&image, &Network::default()).expect("opens")
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn an_image_verifies_over_websocket_and_over_http_alone() {
     assert_eq!(reader.remote().status().link, Link::Socket);
     let image = reader.image().clone();
     for (way, link) in [(Way::Any, Link::Socket), (Way::Http, Link::Http)] {
-        let pass = serve_check(&image, way, 20, Patience::default()).expect("reads");
+        let pass = serve_check(&image, way, 20, &Network::default()).expect("reads");
         assert_eq!(pass.link, link);
         assert!(pass.errors.is_empty() && pass.chunks >= 15, "{pass:?}");
     }

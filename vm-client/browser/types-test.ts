@@ -1,6 +1,16 @@
 // Compiled, never run: the API as CheerpX's users write it, and what ours adds.
 
-import { CloudDevice, IDBDevice, Linux, OverlayDevice, SkiffError } from "./npm/index.js";
+import {
+  CloudDevice,
+  DataDevice,
+  GitHubDevice,
+  HttpBytesDevice,
+  IDBDevice,
+  Linux,
+  OverlayDevice,
+  SkiffError,
+  WebDevice,
+} from "./npm/index.js";
 
 export async function terminal(write: (text: Uint8Array) => void, element: HTMLElement): Promise<number> {
   const base = await CloudDevice.create("wss://disks.example.org/debian");
@@ -36,6 +46,28 @@ export async function program(cx: Linux): Promise<string> {
   }
 }
 
+export async function devices(): Promise<Linux> {
+  const bases = [
+    await HttpBytesDevice.create("/images/debian.ext2"),
+    await GitHubDevice.create("debian.ext2"),
+    await CloudDevice.create("wss://disks.example.org/debian", { publicKey: `ed25519:${"00".repeat(32)}` }),
+  ];
+  const overlay = await OverlayDevice.create(bases[0]!, await IDBDevice.create("bytes"));
+  const data = await DataDevice.create();
+  await data.writeFile("/input.txt", "text");
+  await data.writeFile("/input.bin", new Uint8Array(3));
+  const web = await WebDevice.create("files");
+  return Linux.create({
+    mounts: [
+      { type: "ext2", path: "/", dev: overlay },
+      { type: "dir", path: "/web", dev: web },
+      { type: "dir", path: "/data", dev: data },
+    ],
+  });
+}
+
+// @ts-expect-error a directory is no disk
+void OverlayDevice.create(new WebDevice(), new IDBDevice());
 // @ts-expect-error the first mount has a path
 void Linux.create({ mounts: [{ type: "ext2" }] });
 // @ts-expect-error there is no such event

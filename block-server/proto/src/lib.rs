@@ -2,6 +2,7 @@
 //!
 //! - [`Hash`], [`envelope`], [`key`]: content-addressed objects, how one is stored and under which key.
 //! - [`Manifest`], [`Page`], [`section`], [`TagRecord`]: what an image is made of.
+//! - `sign` (feature `sign`): tags signed by a key that clients can pin.
 //! - [`ImageRef`]: the one grammar that names an image, `STORE_OR_URL/name[@tag|@b3:HASH]`.
 //! - [`frame`]: the messages of `vmdisk.v1`, byte by byte as in this crate's README.
 //! - [`route`], [`http`]: paths and headers. [`token`], [`limit`]: who may read what, and how fast; the same in every
@@ -24,6 +25,8 @@ mod page;
 pub mod route;
 pub mod section;
 mod server;
+#[cfg(feature = "sign")]
+pub mod sign;
 mod tag;
 pub mod token;
 mod wire;

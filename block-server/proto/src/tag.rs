@@ -23,7 +23,7 @@ pub struct TagRecord {
     /// Other base URLs with the same objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
-    /// A signature; reserved.
+    /// Signatures of the fields above but the transports and endpoints, by spaces; see the module `sign`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sig: Option<String>,
 }

@@ -28,6 +28,7 @@ pub(crate) const TEST: &[Package] = &[
     Package { name: "chromium", purpose: "a headless browser", proof: "chromium" },
     Package { name: "gcc-multilib", purpose: "gcc -m32, for guest programs", proof: "/usr/include/gnu/stubs-32.h" },
     Package { name: "e2fsprogs", purpose: "mke2fs and e2fsck judge our file system", proof: "/sbin/e2fsck" },
+    Package { name: "openssl", purpose: "makes certificates for tests of TLS", proof: "openssl" },
     Package { name: "python3", purpose: "records terminal and guest traces", proof: "python3" },
 ];
 

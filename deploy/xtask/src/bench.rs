@@ -20,8 +20,17 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         "programs" => programs::run_all(options),
         "interpreter" => interpreter(),
         "start" | "speed" | "overlay" => browser(part),
-        other => bail!("there is no part {other:?}; there are programs, interpreter, start, speed and overlay"),
+        "layout" => layout(options),
+        other => bail!("there is no part {other:?}; there are programs, interpreter, start, speed, overlay and layout"),
     }
+}
+
+/// How many chunks of a 1 GB image are new after one more small file, by way of building it.
+fn layout(options: &[String]) -> Result<()> {
+    say("building an image and its next version");
+    let mut layout = cargo();
+    layout.args(["run", "--release", "--quiet", "-p", "image-tools", "--example", "layout", "--"]);
+    shell::run(layout.args(options))
 }
 
 /// The client in the browser, in Node and natively: starting, a handful of programs, the store of changes.

@@ -7,7 +7,7 @@
 //! [`setup`] finds and installs tools ([`wasm_target`], [`apt`], [`node`]), [`client`] builds the browser client, [`demo`]
 //! makes the demo image and serves it, [`worker`] builds, runs and checks the Worker ([`assets`] are what is deployed
 //! beside it), [`smoke`] looks at a deployment from outside, [`suites`] runs every test, [`transcripts`] compares programs
-//! with this computer's Linux, [`durability`] crashes on purpose, [`bench`] measures, [`check`] formats and lints.
+//! with this computer's Linux, [`durability`] crashes on purpose, [`bench`] measures, [`fuzz`] fuzzes, [`check`] formats and lints.
 
 mod apt;
 mod assets;
@@ -17,6 +17,7 @@ mod check;
 mod client;
 mod demo;
 mod durability;
+mod fuzz;
 mod image;
 mod node;
 mod setup;
@@ -55,7 +56,9 @@ usage: cargo xtask TASK [OPTIONS]
   bench   run one set of programs natively, under qemu-i386, in Skiff (Node, Chromium) and in v86, and compare
             --rows A,B      only these rows;  --hosts A,B  only these of native, qemu, node, chromium, v86
             --quick         less work;  --readme FILE  put table and chart there
-            PART            another measurement: interpreter, start, speed, overlay
+            PART            another measurement: interpreter, start, speed, overlay, layout
+  fuzz    feed made-up messages, objects and disks to what reads them (needs a nightly toolchain)
+            TARGET...       only these;  --seconds N  each (default 60);  --replay  only the inputs that are kept
   fmt     format all Rust code (--check: only tell)
   lint    rustfmt and clippy, warnings are errors
 ";
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         "worker" => worker::run(&rest).map(|()| true),
         "smoke" => smoke::run(&rest),
         "bench" => bench::run(&rest).map(|()| true),
+        "fuzz" => fuzz::run(&rest).map(|()| true),
         "fmt" => check::format(&rest).map(|()| true),
         "lint" => check::lint().map(|()| true),
         "" | "help" | "-h" | "--help" => {

@@ -1,6 +1,7 @@
 //! The client of a store: images over WebSocket or plain HTTP, every byte verified.
 //!
 //! - [`Remote::open`]: from a name (tag, then manifest) to a [`Transport`] of verified chunks.
+//! - [`plain`]: images without a manifest, by HTTP range or in pieces.
 //! - [`Network`] and [`Socket`]: what the host provides. The `native` module has those of a process; the browser's are in
 //!   `vm-browser`.
 //! - `driver`: the one future that owns the connection; `wants`: what is asked for, and who waits; `policy`: when to
@@ -27,6 +28,7 @@ mod host;
 #[cfg(feature = "native")]
 pub mod native;
 mod open;
+pub mod plain;
 mod policy;
 mod status;
 mod trial;
@@ -41,9 +43,11 @@ use driver::Driver;
 use wants::{Failure, Shared};
 
 pub use block_proto::section::{BootProfile, BuildInfo, ImageConfig};
+pub use block_proto::sign::PublicKey;
 pub use block_proto::{Hash, ImageRef, Store, Version};
-pub use host::{CacheMode, HttpReply, NetError, Network, Socket};
+pub use host::{CacheMode, HttpReply, NetError, Network, ReplyHeaders, Socket};
 pub use open::OpenError;
+pub use policy::backoff;
 pub use status::{Link, RemoteStatus};
 
 /// The host around a remote image.
@@ -69,11 +73,13 @@ pub struct OpenOptions {
     pub patience: Option<Duration>,
     /// Whether a WebSocket may be used; HTTP does, too.
     pub sockets: bool,
+    /// The publisher's key: a tag that it did not sign is refused. A name with a manifest's hash needs none.
+    pub key: Option<PublicKey>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { patience: Some(Duration::from_secs(20)), sockets: true }
+        Self { patience: Some(Duration::from_secs(20)), sockets: true, key: None }
     }
 }
 

@@ -6,7 +6,7 @@ export interface Host {
   kick(): void;
   consoleWrite(vt: number, bytes: Uint8Array): void;
   consoleBacklog(vt: number): number;
-  fetch(url: string, reload: boolean, limit: number): Request;
+  fetch(url: string, reload: boolean, limit: number, range?: string): Request;
   connect(url: string, protocol: string): Wire;
   hasSockets(): boolean;
   fileChanged(watch: number, mask: number, cookie: number, name: Uint8Array): void;
@@ -14,7 +14,7 @@ export interface Host {
 }
 
 export interface Request {
-  done(): Promise<{ status: number; body: Uint8Array }>;
+  done(): Promise<{ status: number; body: Uint8Array; header(name: string): string | undefined }>;
   cancel(): void;
 }
 

@@ -16,8 +16,55 @@ export class CloudDevice {
    * `STORE_URL/name[@tag|@b3:HASH]`; the URL may be relative to the page. `wss:` and `https:` are both understood: the
    * client uses whichever of WebSocket and plain HTTP works.
    */
-  static create(url: string): Promise<CloudDevice>;
+  static create(
+    url: string,
+    options?: {
+      /** The publisher's key (`ed25519:` and 64 hex digits): a tag that it did not sign is refused. */
+      publicKey?: string;
+    },
+  ): Promise<CloudDevice>;
+  readonly kind: "cloud";
   readonly image: string;
+  delete(): void;
+}
+
+/** An ext2 file that is only read, on any web server that serves byte ranges. Other origins must expose `Content-Range`. */
+export class HttpBytesDevice {
+  static create(url: string): Promise<HttpBytesDevice>;
+  readonly kind: "bytes";
+  readonly image: string;
+  delete(): void;
+}
+
+/**
+ * An ext2 file that is only read, cut into pieces for a static host: `URL.meta` with its size, and `URL.cNNNNNN.txt`
+ * (hexadecimal) for each 128 KiB. `image-tools export --layout github` makes them.
+ */
+export class GitHubDevice {
+  static create(url: string): Promise<GitHubDevice>;
+  readonly kind: "github";
+  readonly image: string;
+  delete(): void;
+}
+
+/** What an overlay can lie on. */
+export type BaseDevice = CloudDevice | HttpBytesDevice | GitHubDevice;
+
+/**
+ * A tree of plain files on a web server, for a mount of type `dir`; read-only. A directory has a file `index.list` with the
+ * names in it, one a line. The URL may be relative to the page.
+ */
+export class WebDevice {
+  static create(url: string): Promise<WebDevice>;
+  readonly url: string;
+  delete(): void;
+}
+
+/** Files that the page hands in, for a mount of type `dir`; the guest can read them, and not run them. */
+export class DataDevice {
+  static create(): Promise<DataDevice>;
+  /** Puts a file at a path such as `/name`, in place of one that is there; resolves when running machines have it. */
+  writeFile(path: string, contents: string | Uint8Array): Promise<void>;
   delete(): void;
 }
 
@@ -44,7 +91,7 @@ export class IDBDevice {
 /** A base that is only read, and the changes to it. */
 export class OverlayDevice {
   static create(
-    base: CloudDevice,
+    base: BaseDevice,
     idb: IDBDevice,
     options?: {
       /** With another tab on the same changes: run on a throw-away copy of the base and send a notice, or fail. */
@@ -54,12 +101,25 @@ export class OverlayDevice {
   delete(): void;
 }
 
-export interface MountPointConfiguration {
-  /** The root is `ext2`; `devs`, `devpts`, `proc` and `sys` may be named and are mounted anyway. */
-  type: "ext2" | "devs" | "devpts" | "proc" | "sys";
-  path: string;
-  dev?: CloudDevice | OverlayDevice;
-}
+export type MountPointConfiguration =
+  | {
+      /** The root is `ext2`, and comes first. */
+      type: "ext2";
+      path: string;
+      dev: BaseDevice | OverlayDevice;
+    }
+  | {
+      /** A directory that the page gives. A mount point that the image does not have is made. */
+      type: "dir";
+      path: string;
+      dev: WebDevice | DataDevice;
+    }
+  | {
+      /** May be named, and are mounted anyway. */
+      type: "devs" | "devpts" | "proc" | "sys";
+      path: string;
+      dev?: undefined;
+    };
 
 export interface LinuxOptions {
   mounts: MountPointConfiguration[];

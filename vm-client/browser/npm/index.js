@@ -18,18 +18,98 @@ export class SkiffError extends Error {
   }
 }
 
-/** A disk of a server: `STORE_URL/name[@tag|@b3:HASH]`. */
+/** A disk of a server: `STORE_URL/name[@tag|@b3:HASH]`. With a `publicKey`, only a tag that it signed is believed. */
 export class CloudDevice {
+  static async create(url, { publicKey } = {}) {
+    return new CloudDevice(absoluteImage(url), publicKey);
+  }
+
+  constructor(image, publicKey) {
+    this.kind = "cloud";
+    this.image = image;
+    this.publicKey = publicKey;
+  }
+
+  delete() {}
+}
+
+/** An ext2 file on any web server that serves byte ranges. */
+export class HttpBytesDevice {
   static async create(url) {
-    return new CloudDevice(absoluteImage(url));
+    return new HttpBytesDevice(absoluteUrl(url, "HttpBytesDevice"));
   }
 
   constructor(image) {
+    this.kind = "bytes";
     this.image = image;
   }
 
   delete() {}
 }
+
+/** An ext2 file cut into `URL.meta` and `URL.cNNNNNN.txt` of 128 KiB, for static hosts such as GitHub Pages. */
+export class GitHubDevice {
+  static async create(url) {
+    return new GitHubDevice(absoluteUrl(url, "GitHubDevice"));
+  }
+
+  constructor(image) {
+    this.kind = "github";
+    this.image = image;
+  }
+
+  delete() {}
+}
+
+/** A tree of plain files on a web server, with an `index.list` of names in each directory; for a mount of type `dir`. */
+export class WebDevice {
+  static async create(url) {
+    return new WebDevice(absoluteUrl(url || "./", "WebDevice"));
+  }
+
+  constructor(url) {
+    this.url = url;
+  }
+
+  delete() {}
+}
+
+/** Files that the page hands in; for a mount of type `dir`. */
+export class DataDevice {
+  static #next = 1;
+  #files = new Map();
+  #machines = new Set();
+
+  static async create() {
+    return new DataDevice(DataDevice.#next++);
+  }
+
+  constructor(number) {
+    this.number = number;
+  }
+
+  /** Puts a file at a path such as `/name`, in place of one that is there. Directories on the way come by themselves. */
+  async writeFile(path, contents) {
+    if (typeof path !== "string" || !path.startsWith("/") || path.endsWith("/")) {
+      throw new SkiffError(bad(`DataDevice.writeFile wants a path such as "/name", not ${JSON.stringify(path)}`));
+    }
+    const data = encodeInput(contents);
+    this.#files.set(path, data);
+    await Promise.all([...this.#machines].map((write) => write(path, data)));
+  }
+
+  /** For `Linux`: the files so far, and a function that is told of every later one. */
+  attach(write) {
+    this.#machines.add(write);
+    return { files: Array.from(this.#files, ([path, data]) => ({ path, data })), detach: () => this.#machines.delete(write) };
+  }
+
+  delete() {
+    this.#files.clear();
+  }
+}
+
+const isBase = (device) => [CloudDevice, HttpBytesDevice, GitHubDevice].some((kind) => device instanceof kind);
 
 /** Room for a disk's changes in this browser. */
 export class IDBDevice {
@@ -73,7 +153,7 @@ export class IDBDevice {
 /** A base that is only read, and the changes to it. */
 export class OverlayDevice {
   static async create(base, idb, { whenBusy = "copy" } = {}) {
-    if (!(base instanceof CloudDevice)) throw new SkiffError(bad("OverlayDevice.create wants a CloudDevice as its base"));
+    if (!isBase(base)) throw new SkiffError(bad("OverlayDevice.create wants a CloudDevice, HttpBytesDevice or GitHubDevice as its base"));
     if (!(idb instanceof IDBDevice)) throw new SkiffError(bad("OverlayDevice.create wants an IDBDevice for the changes"));
     return new OverlayDevice(base, idb, whenBusy);
   }
@@ -97,6 +177,7 @@ export class Linux {
   #locale;
   #timeZone;
   #askedToPersist = false;
+  #detach = [];
 
   static async create({
     mounts = [],
@@ -121,11 +202,13 @@ export class Linux {
     if (jit !== undefined && jit !== "off" && !(Number.isInteger(jit) && jit >= 0)) {
       throw new SkiffError({ code: "bad-argument", message: `jit is "off" or how often code is interpreted before it is compiled, not ${jit}` });
     }
-    const options = { ...disk, memory, columns, rows, jit };
+    let opened;
+    const trees = treesOf(mounts).map(({ path, dev }) => linux.#tree(path, dev, () => opened));
+    const options = { ...disk, trees, memory, columns, rows, jit };
     const late = { code: "unreachable", message: `the image did not open within ${Math.round(timeout / 1000)} s` };
     let timer;
     try {
-      const opened = linux.#call({ type: "open", options, module: wasm });
+      opened = linux.#call({ type: "open", options, module: wasm });
       const silence = new Promise((_, reject) => (timer = setTimeout(() => reject(new SkiffError(late)), timeout)));
       linux.disk = await Promise.race([opened, silence]);
     } catch (error) {
@@ -151,6 +234,17 @@ export class Linux {
       const message = event?.message ?? "the worker could not be started";
       this.#end({ code: "crashed", message });
     };
+  }
+
+  /** What the worker is told of a directory that the page gives. */
+  #tree(path, dev, opened) {
+    if (dev instanceof WebDevice) return { path, url: dev.url };
+    const { files, detach } = dev.attach(async (name, data) => {
+      await opened();
+      if (!this.#closed) await this.#call({ type: "data", device: dev.number, path: name, data });
+    });
+    this.#detach.push(detach);
+    return { path, device: dev.number, files };
   }
 
   /** Starts a program and waits for its end. */
@@ -417,6 +511,7 @@ export class Linux {
   #end(failure) {
     if (this.#closed) return;
     this.#closed = failure;
+    this.#detach.forEach((detach) => detach());
     this.#port.terminate?.();
     const error = new SkiffError(failure);
     for (const { reject } of this.#calls.values()) reject(error);
@@ -435,16 +530,40 @@ function rootOf(mounts) {
   if (!root || root.path !== "/" || root.type !== "ext2") {
     throw new SkiffError(bad('the first mount must be { type: "ext2", path: "/", dev }'));
   }
-  for (const { type, path } of mounts.slice(1)) {
+  const { dev } = root;
+  const [base, overlay] = dev instanceof OverlayDevice ? [dev.base, dev] : [dev, null];
+  if (!isBase(base)) {
+    throw new SkiffError(bad("the root's dev must be a CloudDevice, HttpBytesDevice or GitHubDevice, or an OverlayDevice over one"));
+  }
+  const { image, kind, publicKey } = base;
+  return { image, kind, publicKey, overlay: overlay?.idb.name, whenBusy: overlay?.whenBusy ?? "copy" };
+}
+
+/** The mounts of directories that the page gives. */
+function treesOf(mounts) {
+  const trees = [];
+  for (const { type, path, dev } of mounts.slice(1)) {
     // The kernel mounts these itself; naming them as CheerpX's users do is fine.
-    if (!["devs", "devpts", "proc", "sys"].includes(type)) {
+    if (["devs", "devpts", "proc", "sys"].includes(type)) continue;
+    if (type !== "dir") {
       throw new SkiffError({ code: "unsupported", message: `cannot mount ${path}: type ${JSON.stringify(type)} is not supported` });
     }
+    if (typeof path !== "string" || !/^\/[^/]/.test(path)) throw new SkiffError(bad(`a dir cannot be mounted at ${JSON.stringify(path)}`));
+    if (!(dev instanceof WebDevice || dev instanceof DataDevice)) {
+      throw new SkiffError(bad(`the dev of the dir at ${path} must be a WebDevice or a DataDevice`));
+    }
+    trees.push({ path: path.replace(/\/+$/, ""), dev });
   }
-  const { dev } = root;
-  if (dev instanceof OverlayDevice) return { image: dev.base.image, overlay: dev.idb.name, whenBusy: dev.whenBusy };
-  if (dev instanceof CloudDevice) return { image: dev.image, whenBusy: "copy" };
-  throw new SkiffError(bad("the root's dev must be an OverlayDevice or a CloudDevice"));
+  return trees;
+}
+
+function absoluteUrl(text, what) {
+  if (typeof text !== "string" || !text) throw new SkiffError(bad(`${what}.create wants a URL`));
+  try {
+    return new URL(text, globalThis.document?.baseURI).href;
+  } catch {
+    throw new SkiffError(bad(`${JSON.stringify(text)} is no URL`));
+  }
 }
 
 /** Makes the store's address absolute, relative to the page. */

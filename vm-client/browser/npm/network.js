@@ -6,12 +6,15 @@ export class Meter {
   requests = 0;
 }
 
-/** A GET without credentials or headers of our own. `read` may be replaced where there is no server (Node, a directory). */
-export function startGet(meter, url, reload, limit, read = readWithFetch) {
+/**
+ * A GET without credentials, of a part if there is a `range` (`bytes=0-9`). `read` may be replaced where there is no server
+ * (Node, a directory).
+ */
+export function startGet(meter, url, reload, limit, range, read = readWithFetch) {
   const abort = new AbortController();
   let over = false;
   meter.requests += 1;
-  const answer = read(url, reload, limit, abort.signal).then((reply) => {
+  const answer = read(url, reload, limit, abort.signal, range).then((reply) => {
     meter.bytes += reply.body.length;
     return reply;
   });
@@ -21,13 +24,21 @@ export function startGet(meter, url, reload, limit, read = readWithFetch) {
   return { done: () => done, cancel: () => over || abort.abort() };
 }
 
-async function readWithFetch(url, reload, limit, signal) {
-  const response = await fetch(url, { cache: reload ? "reload" : "default", credentials: "omit", signal });
-  const announced = Number(response.headers.get("content-length") ?? 0);
+export async function readWithFetch(url, reload, limit, signal, range) {
+  const headers = range ? { Range: range } : {};
+  const response = await fetch(url, { cache: reload ? "reload" : "default", credentials: "omit", signal, headers });
+  const header = (name) => response.headers.get(name) ?? undefined;
+  const { status } = response;
+  if (range && status !== 206) {
+    // Without ranges this is the whole file, which may be gigabytes.
+    await response.body?.cancel();
+    return { status, body: new Uint8Array(), header };
+  }
+  const announced = Number(header("content-length") ?? 0);
   if (announced > limit) throw new Error(`the answer has ${announced} bytes, more than ${limit}`);
   const body = new Uint8Array(await response.arrayBuffer());
   if (body.length > limit) throw new Error(`the answer has ${body.length} bytes, more than ${limit}`);
-  return { status: response.status, body };
+  return { status, body, header };
 }
 
 export class SocketWire {

@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 
+import { readWithFetch } from "./network.js";
 import { serve } from "./serve.js";
 
 /** A port to a machine in this thread, for `Linux.create({ worker })`. */
@@ -38,19 +39,16 @@ export function imageUrl(text) {
   return `${resolve(cut < 0 ? "." : text.slice(0, cut) || "/")}/${text.slice(cut + 1)}`;
 }
 
-async function readUrl(url, reload, limit, signal) {
-  if (!IS_URL.test(url)) {
-    try {
-      const body = await readFile(url, { signal });
-      if (body.length > limit) throw new Error(`${url} has ${body.length} bytes, more than ${limit}`);
-      return { status: 200, body: new Uint8Array(body.buffer, body.byteOffset, body.length) };
-    } catch (error) {
-      if (error.code === "ENOENT") return { status: 404, body: new Uint8Array() };
-      throw error;
-    }
+async function readUrl(url, reload, limit, signal, range) {
+  if (IS_URL.test(url)) return readWithFetch(url, reload, limit, signal, range);
+  const header = () => undefined;
+  if (range) throw new Error(`${url}: parts of files are only read over HTTP`);
+  try {
+    const body = await readFile(url, { signal });
+    if (body.length > limit) throw new Error(`${url} has ${body.length} bytes, more than ${limit}`);
+    return { status: 200, body: new Uint8Array(body.buffer, body.byteOffset, body.length), header };
+  } catch (error) {
+    if (error.code === "ENOENT") return { status: 404, body: new Uint8Array(), header };
+    throw error;
   }
-  const response = await fetch(url, { cache: reload ? "reload" : "default", signal });
-  const body = new Uint8Array(await response.arrayBuffer());
-  if (body.length > limit) throw new Error(`${url} has ${body.length} bytes, more than ${limit}`);
-  return { status: response.status, body };
 }

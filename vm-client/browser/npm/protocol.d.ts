@@ -4,6 +4,7 @@
  */
 export type Request =
   | { type: "open"; id: number; options: OpenOptions }
+  | { type: "data"; id: number; device: number; path: string; data: Uint8Array }
   | { type: "spawn"; id: number; process: number; program: Program }
   | { type: "stdin"; process: number; data: Uint8Array | null }
   | { type: "shown"; stream: StreamName; bytes: number }
@@ -37,8 +38,17 @@ export type Report =
 export type StreamName = { vt: number } | { process: number; fd: 1 | 2 };
 
 export interface OpenOptions {
-  /** `STORE_OR_URL/name[@tag|@b3:HASH]`, the store as an absolute URL (or a `file:` URL in Node). */
+  /**
+   * `STORE_OR_URL/name[@tag|@b3:HASH]`, the store as an absolute URL (or a directory in Node); the URL of an ext2 file for the
+   * kind `bytes`, and what comes before `.meta` for `github`.
+   */
   image: string;
+  /** `cloud` unless told. */
+  kind?: "cloud" | "bytes" | "github";
+  /** The key that must have signed the tag, `ed25519:` and 64 hex digits; for `cloud`. */
+  publicKey?: string;
+  /** Directories that the page gives, mounted read-only. */
+  trees?: Tree[];
   /** The name of the disk's saved changes; without it they live in memory and are lost. */
   overlay?: string;
   /** What to do when another tab runs on the same saved changes. */
@@ -51,6 +61,11 @@ export interface OpenOptions {
   rows: number;
   hostname?: string;
 }
+
+/** A tree on a web server, or files that are handed in (more of them by `data` messages). */
+export type Tree =
+  | { path: string; url: string }
+  | { path: string; device: number; files: { path: string; data: Uint8Array }[] };
 
 export interface Program {
   file: string;
@@ -72,6 +87,7 @@ export interface Failure {
     | "unreachable"
     | "image-not-found"
     | "image-corrupt"
+    | "image-untrusted"
     | "overlay-mismatch"
     | "overlay-busy"
     | "overlay-lost"

@@ -68,10 +68,22 @@ class Machine {
     this.#vm.resize(1, options.columns, options.rows);
     this.#stats = setInterval(() => this.#report(), STATS_MS);
     this.kick();
-    const manifest = await this.#call((call) => this.#vm.find_image(call, options.image));
+    const { image, kind, publicKey } = options;
+    const manifest = await this.#call((call) => this.#vm.find_image(call, kind ?? "cloud", image, publicKey));
     const pages = options.overlay ? await this.#openPages(options, manifest) : undefined;
     await this.#call((call) => this.#vm.mount(call, pages));
+    for (const tree of options.trees ?? []) await this.#mountTree(tree);
     return { manifest, persistent: pages !== undefined };
+  }
+
+  async #mountTree({ path, url, device, files }) {
+    if (url !== undefined) return this.#call((call) => this.#vm.mount_web(call, path, url));
+    await this.#call((call) => this.#vm.mount_data(call, path, device));
+    for (const file of files) await this.on_data({ device, ...file });
+  }
+
+  on_data({ device, path, data }) {
+    return this.#call((call) => this.#vm.write_data(call, device, path, data));
   }
 
   on_spawn({ process, program }) {
@@ -244,7 +256,7 @@ class Machine {
       streamWrite: (process, fd, bytes) =>
         this.#send({ type: fd === 1 ? "stdout" : "stderr", process }, { process, fd }, bytes),
       streamBacklog: (process, fd) => this.#backlog.get(streamKey({ process, fd })) ?? 0,
-      fetch: (url, reload, limit) => startGet(meter, url, reload, limit, around.readUrl),
+      fetch: (url, reload, limit, range) => startGet(meter, url, reload, limit, range, around.readUrl),
       connect: (url, protocol) => new SocketWire(meter, url, protocol),
       hasSockets: () => typeof WebSocket !== "undefined",
       finished: (call, value) => this.#finish(call, ({ resolve }) => resolve(value)),

@@ -5,59 +5,55 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use vm_block::remote::Remote;
 use vm_block::{
-    Batch, BlockError, ChunkCache, ChunkId, MemoryStore, Overlay, OverlayOptions, OverlayState, OverlayStore, PageKey,
-    Shelf, Transport, Urgency,
+    Batch, BlockError, ChunkId, MemoryStore, OverlayOptions, OverlayState, OverlayStore, PageKey, Shelf, Transport,
+    Urgency,
 };
-use vm_machine::{Machine, MountError};
+use vm_machine::{DiskOptions, ImageDisk, Machine, MountError};
 use vm_rt::{Clock, Timers};
 
 use crate::host::{Host, PageStore};
+use crate::image::Image;
 use crate::overlay::IndexedDbStore;
 
-/// Chunks kept in memory. A login touches 9 MiB of them; a tab should stay small.
-const CACHE_BYTES: usize = 32 << 20;
-/// Stored pages kept in memory, and written ones that are not stored yet.
-const OVERLAY: OverlayOptions = OverlayOptions { dirty_bytes: 16 << 20, clean_bytes: 16 << 20 };
+/// A login touches 9 MiB of chunks; a tab should stay small.
+const MEMORY: DiskOptions =
+    DiskOptions { cache_bytes: 32 << 20, overlay: OverlayOptions { dirty_bytes: 16 << 20, clean_bytes: 16 << 20 } };
 
 /// An opened disk.
 pub struct Disk {
-    remote: Remote,
-    overlay: Rc<Overlay<Rc<ChunkCache<Watched>>, Pages>>,
+    image: Image,
+    overlay: ImageDisk<Watched, Pages>,
     told: RefCell<OverlayState>,
 }
 
 impl Disk {
-    /// Puts changes over an image: those of `pages`, or new ones that are kept in memory.
-    pub async fn open(remote: Remote, pages: Option<PageStore>, meter: &Rc<Meter>) -> Result<Self, BlockError> {
-        let watched = Watched { remote: remote.clone(), meter: Rc::clone(meter) };
-        let cache = Rc::new(ChunkCache::new(watched, CACHE_BYTES));
-        let identity = *remote.manifest_hash().as_bytes();
+    /// Puts changes over an image: those of `pages`, or new ones that are kept in memory. The work behind it runs in the
+    /// machine's turns.
+    pub async fn open(
+        machine: &Machine,
+        image: Image,
+        pages: Option<PageStore>,
+        meter: &Rc<Meter>,
+        time: (Timers, Rc<dyn Clock>),
+    ) -> Result<Self, BlockError> {
+        let watched = Watched { image: image.clone(), meter: Rc::clone(meter) };
+        let identity = image.identity();
         let store = match pages {
             Some(pages) => Pages::IndexedDb(IndexedDbStore::new(pages)?),
             None => Pages::Memory(MemoryStore::open(&Shelf::unlogged(), identity)),
         };
-        let overlay = Rc::new(Overlay::open(cache, identity, store, OVERLAY).await?);
-        Ok(Self { remote, overlay, told: RefCell::new(OverlayState::Healthy) })
+        let overlay = machine.put_overlay(watched, identity, store, MEMORY, time).await?;
+        Ok(Self { image, overlay, told: RefCell::new(OverlayState::Healthy) })
     }
 
-    /// Mounts it as a machine's root and starts the work behind it.
-    pub async fn mount_on(
-        &self,
-        machine: &Rc<Machine>,
-        timers: &Timers,
-        clock: &Rc<dyn Clock>,
-    ) -> Result<(), MountError> {
-        let cache = Rc::clone(self.overlay.base());
-        machine.spawn(async move { cache.run().await });
-        let (overlay, timers, clock) = (Rc::clone(&self.overlay), timers.clone(), Rc::clone(clock));
-        machine.spawn(async move { overlay.run_writeback(timers, clock).await });
-        let (remote, cache) = (self.remote.clone(), Rc::clone(self.overlay.base()));
+    /// Mounts it as a machine's root, and fetches what a boot needs.
+    pub async fn mount_on(&self, machine: &Rc<Machine>) -> Result<(), MountError> {
+        let (image, overlay) = (self.image.clone(), Rc::clone(&self.overlay));
         machine.spawn(async move {
             // An image without a profile, or with a damaged one, starts all the same.
-            if let Ok(profile) = remote.boot_profile().await {
-                cache.prefetch(profile.entries.iter().map(|entry| ChunkId(entry.chunk))).await;
+            if let Ok(profile) = image.boot_profile().await {
+                overlay.base().prefetch(profile.entries.iter().map(|entry| ChunkId(entry.chunk))).await;
             }
         });
         machine.mount_root(Rc::clone(&self.overlay)).await
@@ -143,20 +139,20 @@ impl OverlayStore for Pages {
     }
 }
 
-/// The remote image, measured, its failures told to a person.
+/// The image, measured, its failures told to a person.
 struct Watched {
-    remote: Remote,
+    image: Image,
     meter: Rc<Meter>,
 }
 
 impl Transport for Watched {
     fn image_size(&self) -> u64 {
-        self.remote.image_size()
+        self.image.image_size()
     }
 
     async fn fetch(&self, chunk: ChunkId, urgency: Urgency) -> Result<Bytes, BlockError> {
         let reading = (urgency == Urgency::Demand).then(|| Reading::begin(&self.meter));
-        let fetched = self.remote.fetch(chunk, urgency).await;
+        let fetched = self.image.fetch(chunk, urgency).await;
         match &fetched {
             Ok(_) => {
                 self.meter.chunks.set(self.meter.chunks.get() + 1);

@@ -69,9 +69,9 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn notice(this: &Host, code: &str, text: &str);
 
-    /// Starts a GET.
+    /// Starts a GET, of a part if there is a `range` (`bytes=0-9`); then the body comes only with status 206.
     #[wasm_bindgen(method)]
-    pub fn fetch(this: &Host, url: &str, reload: bool, limit: f64) -> Request;
+    pub fn fetch(this: &Host, url: &str, reload: bool, limit: f64, range: Option<String>) -> Request;
 
     /// Starts to open a WebSocket.
     #[wasm_bindgen(method)]
@@ -137,6 +137,10 @@ extern "C" {
     /// The body.
     #[wasm_bindgen(method, getter)]
     pub fn body(this: &Reply) -> Uint8Array;
+
+    /// A header, if there is one and the page may see it.
+    #[wasm_bindgen(method)]
+    pub fn header(this: &Reply, name: &str) -> Option<String>;
 }
 
 #[wasm_bindgen]

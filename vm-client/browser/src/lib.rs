@@ -7,7 +7,7 @@
 //! - [`Vm`]: the exported class, one machine.
 //! - [`clock`], [`console`](mod@console): the kernel's host traits.
 //! - `code`: where generated code is installed and called.
-//! - [`disk`]: the root disk, from the network to the changes.
+//! - [`image`]: images of every kind; [`disk`]: the root disk, with its changes.
 //! - [`files`]: files of the guest, for the page.
 //! - [`stream`]: output of programs without a terminal.
 //! - [`network`]: `fetch` and `WebSocket` for the remote disk's client.
@@ -23,6 +23,7 @@ pub mod console;
 pub mod disk;
 pub mod files;
 pub mod host;
+pub mod image;
 pub mod later;
 pub mod network;
 pub mod overlay;

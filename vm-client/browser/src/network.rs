@@ -1,7 +1,9 @@
 //! `fetch` and `WebSocket` for the client of the remote disk.
 
+use std::ops::Range;
+
 use bytes::Bytes;
-use vm_block::remote::{CacheMode, HttpReply, NetError, Network, Socket};
+use vm_block::remote::{CacheMode, HttpReply, NetError, Network, ReplyHeaders, Socket};
 use wasm_bindgen::JsCast;
 
 use crate::host::{Host, Reply, Request, Wire};
@@ -20,11 +22,13 @@ impl Network for BrowserNetwork {
     }
 
     async fn get(&self, url: &str, cache: CacheMode, limit: usize) -> Result<HttpReply, NetError> {
-        #[expect(clippy::cast_precision_loss, reason = "no body is near 2^53 bytes")]
-        let request = CancelOnDrop(self.0.fetch(url, cache == CacheMode::Reload, limit as f64));
-        let reply = settled(request.0.done()).await.map_err(|error| NetError(words(&error)))?;
-        let reply: Reply = reply.unchecked_into();
-        Ok(HttpReply { status: reply.status(), body: Bytes::from(reply.body().to_vec()) })
+        self.fetch(url, cache, limit, None).await
+    }
+
+    async fn get_range(&self, url: &str, part: Range<u64>, cache: CacheMode) -> Result<HttpReply, NetError> {
+        let limit = usize::try_from(part.end.saturating_sub(part.start)).unwrap_or(usize::MAX);
+        let range = format!("bytes={}-{}", part.start, part.end.saturating_sub(1));
+        self.fetch(url, cache, limit, Some(range)).await
     }
 
     fn random(&self) -> u64 {
@@ -35,6 +39,28 @@ impl Network for BrowserNetwork {
 
     fn has_sockets(&self) -> bool {
         self.0.has_sockets()
+    }
+}
+
+impl BrowserNetwork {
+    async fn fetch(
+        &self,
+        url: &str,
+        cache: CacheMode,
+        limit: usize,
+        range: Option<String>,
+    ) -> Result<HttpReply, NetError> {
+        #[expect(clippy::cast_precision_loss, reason = "no body is near 2^53 bytes")]
+        let request = CancelOnDrop(self.0.fetch(url, cache == CacheMode::Reload, limit as f64, range));
+        let reply = settled(request.0.done()).await.map_err(|error| NetError(words(&error)))?;
+        let reply: Reply = reply.unchecked_into();
+        let headers = ReplyHeaders {
+            content_range: reply.header("content-range"),
+            content_encoding: reply.header("content-encoding"),
+            etag: reply.header("etag"),
+            last_modified: reply.header("last-modified"),
+        };
+        Ok(HttpReply { status: reply.status(), body: Bytes::from(reply.body().to_vec()), headers })
     }
 }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use linux_abi::signal::Signal;
 use vm_block::BlockError;
-use vm_block::remote::{ImageRef, Link, OpenError, OpenOptions, Remote, RemoteHost};
+use vm_block::remote::{Hash, Link, OpenError, RemoteHost};
 use vm_kernel::Errno;
 use vm_kernel::host::Host as KernelHost;
 use vm_kernel::task::WaitStatus;
-use vm_machine::{Machine, MachineOptions, MountError, Program, Running, Stdio};
+use vm_machine::{DataTree, Machine, MachineOptions, MountError, Program, Running, Stdio, WebTree};
 use vm_rt::{Clock, Timers, Turn};
 use wasm_bindgen::prelude::*;
 
@@ -20,6 +20,7 @@ use crate::console::BrowserConsole;
 use crate::disk::{Disk, Meter};
 use crate::files::Files;
 use crate::host::{Host, PageStore, Stats};
+use crate::image::{Image, ImageError};
 use crate::later;
 use crate::network::BrowserNetwork;
 use crate::stream::BrowserSink;
@@ -37,7 +38,9 @@ pub(crate) struct Inner {
     pub(crate) machine: Rc<Machine>,
     /// Deadlines of the network, on host time. The guest's are the kernel's.
     timers: Timers,
-    remote: RefCell<Option<Remote>>,
+    image: RefCell<Option<Image>>,
+    /// Files that the page hands in, by the number it gives each of its devices.
+    data: RefCell<HashMap<u32, Rc<DataTree>>>,
     disk: RefCell<Option<Disk>>,
     meter: Rc<Meter>,
     programs: RefCell<HashMap<u32, Rc<Running>>>,
@@ -75,7 +78,8 @@ impl Vm {
             console,
             machine,
             timers: Timers::new(),
-            remote: RefCell::default(),
+            image: RefCell::default(),
+            data: RefCell::default(),
             disk: RefCell::default(),
             programs: RefCell::default(),
             files: Files::default(),
@@ -103,33 +107,65 @@ impl Vm {
         next.map_or(f64::INFINITY, |at| at.saturating_sub(now).as_secs_f64() * 1000.0)
     }
 
-    /// Finds an image; the answer is its manifest's hash in hex.
-    pub fn find_image(&self, call: u32, image: &str) {
-        let image = image.to_owned();
+    /// Finds an image by the kind of its device (`cloud`, `bytes`, `github`); the answer is its identity in hex: the hash of its
+    /// manifest, if it has one. A tag must be signed by `key`, if one is given.
+    pub fn find_image(&self, call: u32, kind: String, image: String, key: Option<String>) {
         self.later(call, async move |inner| {
-            let image: ImageRef = image.parse().map_err(|error| Failure::new("bad-argument", &error))?;
-            let network = Rc::new(BrowserNetwork(inner.host.clone()));
-            let host = RemoteHost { network, clock: inner.clock.clone(), timers: inner.timers.clone() };
-            let opened = Remote::open(&host, &image, OpenOptions::default()).await;
-            let (remote, background) = opened.map_err(|error| Failure::new(open_code(&error), &error))?;
-            inner.machine.spawn(background);
-            let manifest = remote.manifest_hash().to_string();
-            *inner.remote.borrow_mut() = Some(remote);
-            Ok(manifest.into())
+            let opened = Image::open(&inner.network(), &kind, &image, key).await;
+            let (image, background) = opened.map_err(|error| match error {
+                ImageError::Argument(text) => Failure::new("bad-argument", &text),
+                ImageError::Open(error) => Failure::new(open_code(&error), &error),
+            })?;
+            if let Some(background) = background {
+                inner.machine.spawn(background);
+            }
+            let identity = Hash::from_bytes(image.identity()).to_string();
+            *inner.image.borrow_mut() = Some(image);
+            Ok(identity.into())
         });
     }
 
     /// Mounts the image that was found, with the changes of `pages` or with room for them in memory.
     pub fn mount(&self, call: u32, pages: Option<PageStore>) {
         self.later(call, async move |inner| {
-            let remote = inner.remote.borrow().clone();
-            let remote = remote.ok_or_else(|| Failure::new("bad-argument", &"there is no image yet"))?;
-            let disk = Disk::open(remote, pages, &inner.meter).await;
+            let image = inner.image.borrow().clone();
+            let image = image.ok_or_else(|| Failure::new("bad-argument", &"there is no image yet"))?;
+            let time: (Timers, Rc<dyn Clock>) = (inner.timers.clone(), inner.clock.clone());
+            let disk = Disk::open(&inner.machine, image, pages, &inner.meter, time).await;
             let disk = disk.map_err(|error| Failure::new(block_code(&error), &error))?;
-            let clock: Rc<dyn Clock> = inner.clock.clone();
-            let mounted = disk.mount_on(&inner.machine, &inner.timers, &clock).await;
+            let mounted = disk.mount_on(&inner.machine).await;
             mounted.map_err(|error| Failure::new(mount_code(&error), &error))?;
             *inner.disk.borrow_mut() = Some(disk);
+            Ok(JsValue::UNDEFINED)
+        });
+    }
+
+    /// Mounts a tree of files on a web server, read-only.
+    pub fn mount_web(&self, call: u32, point: String, url: String) {
+        self.later(call, async move |inner| {
+            let tree = Rc::new(WebTree::new(inner.network(), &url));
+            let mounted = inner.machine.mount_tree(&point, &url, tree, true).await;
+            mounted.map_err(|error| Failure::new("bad-argument", &error))?;
+            Ok(JsValue::UNDEFINED)
+        });
+    }
+
+    /// Mounts the files that the page hands in with `write_data` under a number, read-only and not to be run.
+    pub fn mount_data(&self, call: u32, point: String, device: u32) {
+        self.later(call, async move |inner| {
+            let tree = inner.data_tree(device);
+            let mounted = inner.machine.mount_tree(&point, "data", tree, false).await;
+            mounted.map_err(|error| Failure::new("bad-argument", &error))?;
+            Ok(JsValue::UNDEFINED)
+        });
+    }
+
+    /// Takes a file from the page.
+    pub fn write_data(&self, call: u32, device: u32, path: String, content: Vec<u8>) {
+        self.later(call, async move |inner| {
+            let tree = inner.data_tree(device);
+            let now = inner.machine.kernel().now_realtime();
+            tree.write(&path, content.into(), now).map_err(|errno| Failure::errno(&path, errno))?;
             Ok(JsValue::UNDEFINED)
         });
     }
@@ -233,8 +269,8 @@ impl Vm {
 
     /// Tells that the computer is online again, so that nothing waits out a delay.
     pub fn online(&self) {
-        if let Some(remote) = &*self.inner.remote.borrow() {
-            remote.retry_now();
+        if let Some(image) = &*self.inner.image.borrow() {
+            image.retry_now();
         }
     }
 
@@ -252,7 +288,7 @@ impl Vm {
     pub fn stats(&self) -> Stats {
         let inner = &self.inner;
         let status = inner.machine.status();
-        let link = inner.remote.borrow().as_ref().map(Remote::status).unwrap_or_default();
+        let link = inner.image.borrow().as_ref().map(Image::status).unwrap_or_default();
         if let Some(disk) = &*inner.disk.borrow() {
             disk.tell_trouble(&inner.host);
         }
@@ -274,6 +310,17 @@ impl Drop for Vm {
     fn drop(&mut self) {
         // Futures of this front that run in the machine hold it.
         self.inner.machine.shut_down();
+    }
+}
+
+impl Inner {
+    fn network(&self) -> RemoteHost<BrowserNetwork> {
+        let network = Rc::new(BrowserNetwork(self.host.clone()));
+        RemoteHost { network, clock: self.clock.clone(), timers: self.timers.clone() }
+    }
+
+    fn data_tree(&self, device: u32) -> Rc<DataTree> {
+        Rc::clone(self.data.borrow_mut().entry(device).or_default())
     }
 }
 
@@ -349,6 +396,7 @@ fn open_code(error: &OpenError) -> &'static str {
     match error {
         OpenError::Unknown { .. } => "image-not-found",
         OpenError::Unreachable { .. } => "unreachable",
+        OpenError::Untrusted { .. } => "image-untrusted",
         _ => "image-corrupt",
     }
 }

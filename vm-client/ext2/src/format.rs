@@ -10,6 +10,10 @@
 //!   border, so that a file that grew shifts the data only up to the next of them;
 //! - files of 64 KiB and more each start on a chunk border.
 //!
+//! A next version ([`format_after`]) keeps every file, directory and inode where it was; what is new goes where something was
+//! removed, or to the end. So a small change makes few chunks new, which no layout from scratch can give: every shift by a
+//! block changes all chunks behind it.
+//!
 //! Blocks of zeros are never written, so a sparse device stays sparse and their chunks cost nothing.
 //!
 //! ```no_run
@@ -29,9 +33,12 @@
 //! ```
 
 mod layout;
+mod previous;
+mod space;
 mod tree;
 mod write;
 
+pub use previous::{Kept, Previous};
 pub use tree::{Content, Metadata, Node, NodeId, Tree};
 
 use vm_block::{BlockDevice, BlockError};
@@ -93,14 +100,58 @@ pub async fn format<D: BlockDevice>(
     read: impl AsyncFnMut(NodeId, u64, &mut [u8]) -> Result<(), BlockError>,
 ) -> Result<Formatted, Ext2Error> {
     let sb = geometry(device.size(), options, tree)?;
-    let plan = layout::plan(&sb, options, tree)?;
+    let plan = layout::plan(&sb, options, tree, None)?;
     write::write(device, &sb, options, tree, &plan, read).await
+}
+
+/// Makes the next version of a file system: what `kept` names stays where it was, so that the two differ in few chunks. The
+/// device is another one, which reads as zeros.
+pub async fn format_after<D: BlockDevice>(
+    device: &D,
+    options: &FormatOptions,
+    tree: &Tree,
+    previous: &Previous,
+    kept: &Kept,
+    read: impl AsyncFnMut(NodeId, u64, &mut [u8]) -> Result<(), BlockError>,
+) -> Result<Formatted, Ext2Error> {
+    let sb = geometry_after(device.size(), options, tree, previous)?;
+    let plan = layout::plan(&sb, options, tree, Some(layout::After { previous, kept }))?;
+    // The time of making is that of the first version: every copy of the superblock has it.
+    let options = FormatOptions { made: Time { sec: previous.made.into(), nsec: 0 }, ..options.clone() };
+    write::write(device, &sb, &options, tree, &plan, read).await
 }
 
 /// Bytes the tree's files, directories and maps take, without free space and group metadata.
 pub fn content_bytes(tree: &Tree) -> u64 {
     let blocks: u64 = tree.ids().map(|id| layout::blocks_for(tree, id)).sum();
     blocks * u64::from(BLOCK_SIZE)
+}
+
+/// The same groups, perhaps more or fewer of them.
+fn geometry_after(
+    size: u64,
+    options: &FormatOptions,
+    tree: &Tree,
+    previous: &Previous,
+) -> Result<Superblock, Ext2Error> {
+    let wanted = (tree.len() + 16).max(options.inodes.into());
+    let mut sb = Superblock { uuid: options.uuid, label: options.label.clone(), state: 1, ..previous.sb.clone() };
+    if u64::from(sb.blocks_count) != size / u64::from(BLOCK_SIZE) {
+        let fresh = geometry(size, options, tree)?;
+        sb.blocks_count = fresh.blocks_count;
+        let last = sb.group_count() - 1;
+        if sb.group_len(last) < sb.backup_blocks(last) + 2 + inode_table_blocks(&sb) + LEAST_GROUP_DATA {
+            sb.blocks_count = sb.group_start(last);
+        }
+        if sb.blocks_count == 0 || sb.descriptor_blocks() != previous.sb.descriptor_blocks() {
+            return Err(Ext2Error::Invalid("the size differs too much from the earlier version's"));
+        }
+        sb.inodes_count = sb.group_count() * sb.inodes_per_group;
+    }
+    if u64::from(sb.inodes_count) < wanted {
+        return Err(Ext2Error::NoSpace);
+    }
+    Ok(sb)
 }
 
 fn geometry(size: u64, options: &FormatOptions, tree: &Tree) -> Result<Superblock, Ext2Error> {

@@ -7,6 +7,7 @@ pub mod epoll;
 pub mod eventfd;
 pub mod ext2;
 pub(crate) mod generated;
+pub mod hosted;
 pub mod inotify;
 pub mod memfd;
 pub mod pidfd;

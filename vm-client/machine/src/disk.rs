@@ -5,14 +5,29 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use vm_block::remote::{ImageRef, Network, OpenError, OpenOptions, Remote, RemoteHost};
-use vm_block::{BlockError, ChunkCache, DEFAULT_CACHE_BYTES, Overlay, OverlayOptions, OverlayStore};
+use vm_block::{BlockError, ChunkCache, DEFAULT_CACHE_BYTES, Overlay, OverlayOptions, OverlayStore, Transport};
 use vm_kernel::Kernel;
-use vm_rt::Clock;
+use vm_rt::{Clock, Timers};
 
 use crate::Machine;
 
 /// An image with what the guest wrote on top.
-pub type ImageDisk<S> = Rc<Overlay<ChunkCache<Remote>, S>>;
+pub type ImageDisk<T, S> = Rc<Overlay<ChunkCache<T>, S>>;
+
+/// How much of a disk is kept in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskOptions {
+    /// Bytes of chunks.
+    pub cache_bytes: usize,
+    /// Written pages.
+    pub overlay: OverlayOptions,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self { cache_bytes: DEFAULT_CACHE_BYTES, overlay: OverlayOptions::default() }
+    }
+}
 
 /// Why an image could not be opened.
 #[derive(Debug)]
@@ -55,7 +70,7 @@ impl Machine {
     }
 
     /// Timers that the machine fires in its turns.
-    pub fn timers(&self) -> vm_rt::Timers {
+    pub fn timers(&self) -> Timers {
         self.kernel().timers.clone()
     }
 
@@ -67,19 +82,32 @@ impl Machine {
         image: &ImageRef,
         options: OpenOptions,
         open_store: impl AsyncFnOnce([u8; 32]) -> Result<S, BlockError>,
-    ) -> Result<ImageDisk<S>, OpenDiskError> {
+    ) -> Result<ImageDisk<Remote, S>, OpenDiskError> {
         let host = RemoteHost { network, clock: self.clock(), timers: self.timers() };
         let (remote, background) = Remote::open(&host, image, options).await.map_err(OpenDiskError::Image)?;
         self.spawn(background);
         let identity = *remote.manifest_hash().as_bytes();
-        let cache = ChunkCache::new(remote, DEFAULT_CACHE_BYTES);
         let store = open_store(identity).await.map_err(OpenDiskError::Overlay)?;
-        let overlay = Overlay::open(cache, identity, store, OverlayOptions::default()).await;
-        let overlay = Rc::new(overlay.map_err(OpenDiskError::Overlay)?);
+        let time = (self.timers(), self.clock());
+        let disk = self.put_overlay(remote, identity, store, DiskOptions::default(), time).await;
+        disk.map_err(OpenDiskError::Overlay)
+    }
+
+    /// Puts an overlay over an open image; it is bound to the image's identity. What is written is stored by the timers and
+    /// the clock given: guest time stands still while the machine is not run.
+    pub async fn put_overlay<T: Transport + 'static, S: OverlayStore + 'static>(
+        &self,
+        image: T,
+        identity: [u8; 32],
+        store: S,
+        options: DiskOptions,
+        (timers, clock): (Timers, Rc<dyn Clock>),
+    ) -> Result<ImageDisk<T, S>, BlockError> {
+        let cache = ChunkCache::new(image, options.cache_bytes);
+        let overlay = Rc::new(Overlay::open(cache, identity, store, options.overlay).await?);
         let prefetcher = Rc::clone(&overlay);
         self.spawn(async move { prefetcher.base().run().await });
         let writer = Rc::clone(&overlay);
-        let (timers, clock) = (self.timers(), self.clock());
         self.spawn(async move { writer.run_writeback(timers, clock).await });
         Ok(overlay)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use vm_block::BlockDevice;
 use vm_cpu::{Engine, Interpreter};
+use vm_kernel::fs::hosted::Tree;
 use vm_kernel::host::Host;
 use vm_kernel::kernel::Diagnostics;
 use vm_kernel::vfs::OpenFile;
@@ -91,6 +92,18 @@ impl Machine {
     /// Sets who takes the files that guest programs hand to the host by writing their names to /dev/skiff.
     pub fn on_handout(&self, taker: impl Fn(Rc<OpenFile>) + 'static) {
         self.handout.set_taker(Some(Box::new(taker)));
+    }
+
+    /// Mounts files of the host at a path, read-only, below a mounted root; `source` is what /proc/mounts says. Files of a
+    /// tree that is not `executable` cannot be run.
+    pub async fn mount_tree(
+        &self,
+        point: &str,
+        source: &str,
+        tree: Rc<dyn Tree>,
+        executable: bool,
+    ) -> std::result::Result<(), MountError> {
+        mounts::mount_tree(&self.kernel, point, source, tree, executable).await
     }
 
     /// Starts a program; on a console it leads a session of its own.

@@ -8,9 +8,10 @@ use linux_abi::fcntl::AT_FDCWD;
 use linux_abi::stat::{S_IFCHR, makedev};
 use vm_block::BlockDevice;
 use vm_kernel::fs::ext2::Ext2Fs;
+use vm_kernel::fs::hosted::{HostedFs, Modes, Tree};
 use vm_kernel::fs::tmpfs::{TmpFs, TmpOptions};
 use vm_kernel::fs::{dev, devpts::DevPts, proc, sysfs};
-use vm_kernel::vfs::{FileSystem, FileType, Follow, mount::flags, walk};
+use vm_kernel::vfs::{FileSystem, FileType, Follow, mount::flags, names, walk};
 use vm_kernel::{Errno, Kernel, SyscallCx};
 
 use crate::handout::{self, Handout, HandoutDriver};
@@ -24,10 +25,16 @@ pub enum MountError {
     /// A directory that programs need could not be mounted.
     Tree {
         /// The mount point.
-        point: &'static str,
+        point: String,
         /// What went wrong.
         error: Errno,
     },
+}
+
+impl MountError {
+    fn tree(point: &str, error: Errno) -> Self {
+        Self::Tree { point: point.to_owned(), error }
+    }
 }
 
 impl fmt::Display for MountError {
@@ -56,7 +63,7 @@ pub(crate) async fn mount_all(
     let options = if read_only { ext2::MountOptions::read_only() } else { ext2::MountOptions::default() };
     let disk = Ext2::mount(disk, options).await.map_err(MountError::Disk)?;
     let root = Ext2Fs::new(kernel, disk, makedev(ROOT_DEVICE.0, ROOT_DEVICE.1));
-    let root = root.await.map_err(|error| MountError::Tree { point: "/", error })?;
+    let root = root.await.map_err(|error| MountError::tree("/", error))?;
     let root_fs = Rc::downgrade(&root);
     let unmount = Box::new(move || {
         if let Some(fs) = root_fs.upgrade() {
@@ -65,8 +72,8 @@ pub(crate) async fn mount_all(
     });
     let root =
         kernel.vfs.mounts.mount_root(root, "/dev/root", if read_only { flags::RDONLY } else { 0 } | flags::NOATIME);
-    kernel.create_init(root).map_err(|error| MountError::Tree { point: "/", error })?;
-    let cx = kernel.init_context().map_err(|error| MountError::Tree { point: "/", error })?;
+    kernel.create_init(root).map_err(|error| MountError::tree("/", error))?;
+    let cx = kernel.init_context().map_err(|error| MountError::tree("/", error))?;
 
     dev::register(kernel);
     let driver = Rc::new(HandoutDriver(Rc::clone(handout)));
@@ -82,10 +89,10 @@ pub(crate) async fn mount_all(
     let devices = tmpfs("mode=755");
     if let Ok(fs) = &devices {
         let populated = dev::populate(kernel, &fs.root()).await;
-        populated.map_err(|error| MountError::Tree { point: "/dev", error })?;
+        populated.map_err(|error| MountError::tree("/dev", error))?;
         let made = fs.root();
         let made = made.create(handout::NAME, S_IFCHR | 0o666, makedev(handout::MAJOR, 0), &cx.creds(), now).await;
-        made.map_err(|error| MountError::Tree { point: "/dev", error })?;
+        made.map_err(|error| MountError::tree("/dev", error))?;
     }
     mount(&cx, "/dev", "udev", devices, nosuid).await?;
     mount(&cx, "/dev/pts", "devpts", Ok(DevPts::new(kernel)), nosuid | flags::NOEXEC).await?;
@@ -94,9 +101,38 @@ pub(crate) async fn mount_all(
     Ok(unmount)
 }
 
+/// Mounts a tree of the host, read-only. A mount point that the image does not have is made.
+pub(crate) async fn mount_tree(
+    kernel: &Rc<Kernel>,
+    point: &str,
+    source: &str,
+    tree: Rc<dyn Tree>,
+    executable: bool,
+) -> Result<(), MountError> {
+    let fail = |error| MountError::tree(point, error);
+    let cx = kernel.init_context().map_err(fail)?;
+    // Parent by parent, as `mkdir -p` does; what is there already is fine.
+    let ends = point.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).chain([point.len()]);
+    for path in ends.filter_map(|end| point.get(..end)).filter(|path| !path.is_empty()) {
+        match names::create(&cx, AT_FDCWD, path.as_bytes(), FileType::Directory.mode() | 0o755, 0).await {
+            Ok(_) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(fail(error)),
+        }
+    }
+    let modes = if executable {
+        Modes { directories: 0o755, files: 0o755 }
+    } else {
+        Modes { directories: 0o755, files: 0o644 }
+    };
+    let dev = kernel.vfs.new_device_number();
+    let fs = HostedFs::new(&kernel.memory, dev, "hostfs", tree, modes, kernel.now_realtime());
+    let flags = flags::RDONLY | flags::NOSUID | flags::NODEV | flags::NOATIME;
+    mount(&cx, point, source, Ok(fs), if executable { flags } else { flags | flags::NOEXEC }).await
+}
+
 async fn mount(
     cx: &SyscallCx,
-    point: &'static str,
+    point: &str,
     source: &str,
     fs: Result<Rc<dyn FileSystem>, Errno>,
     flags: u32,
@@ -109,5 +145,5 @@ async fn mount(
         };
         cx.kernel.vfs.mounts.mount(fs?, &at, source, flags).map(drop)
     };
-    mounted.await.map_err(|error| MountError::Tree { point, error })
+    mounted.await.map_err(|error| MountError::tree(point, error))
 }

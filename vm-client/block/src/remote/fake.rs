@@ -12,7 +12,7 @@ use block_proto::{
 use bytes::Bytes;
 use vm_rt::{Clock, ManualClock, WaitQueue};
 
-use super::host::{CacheMode, HttpReply, NetError, Network, Socket};
+use super::host::{CacheMode, HttpReply, NetError, Network, ReplyHeaders, Socket};
 use crate::CHUNK_SIZE;
 
 /// What happens to a connection attempt.
@@ -172,8 +172,8 @@ impl Network for Rc<FakeNetwork> {
         let cached = self.cached.borrow().get(&key).cloned().filter(|_| cache == CacheMode::Default);
         let found = cached.or_else(|| self.files.borrow().get(&key).cloned());
         let reply = match found {
-            Some(body) => HttpReply { status: 200, body },
-            None => HttpReply { status: 404, body: Bytes::from_static(b"not here") },
+            Some(body) => HttpReply { status: 200, body, headers: ReplyHeaders::default() },
+            None => HttpReply { status: 404, body: Bytes::from_static(b"not here"), headers: ReplyHeaders::default() },
         };
         assert!(reply.body.len() <= limit);
         Ok(reply)

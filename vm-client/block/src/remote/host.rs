@@ -1,6 +1,7 @@
 //! What the remote client asks of its host: sockets, HTTP and a little chance. Time comes from `vm-rt`.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -32,6 +33,21 @@ pub struct HttpReply {
     pub status: u16,
     /// The whole body.
     pub body: Bytes,
+    /// What else it says.
+    pub headers: ReplyHeaders,
+}
+
+/// The headers of an answer that matter here, as far as the host may see them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplyHeaders {
+    /// `Content-Range`
+    pub content_range: Option<String>,
+    /// `Content-Encoding`
+    pub content_encoding: Option<String>,
+    /// `ETag`
+    pub etag: Option<String>,
+    /// `Last-Modified`
+    pub last_modified: Option<String>,
 }
 
 /// The host's network. The browser implements it with `WebSocket` and `fetch`, the `native` feature with tokio.
@@ -48,6 +64,13 @@ pub trait Network {
 
     /// Fetches a URL (`http:` or `https:`) without credentials or headers of our own. A body over `limit` bytes is an error.
     async fn get(&self, url: &str, cache: CacheMode, limit: usize) -> Result<HttpReply, NetError>;
+
+    /// Fetches the bytes `part` of a URL with a `Range` header. The body is read only if the status is 206: a server that does
+    /// not know ranges sends the whole file, which may be gigabytes.
+    async fn get_range(&self, url: &str, part: Range<u64>, cache: CacheMode) -> Result<HttpReply, NetError> {
+        let _ = (url, part, cache);
+        Err(NetError("parts of files cannot be fetched here".to_owned()))
+    }
 
     /// Some random bits, for the jitter of retries.
     fn random(&self) -> u64;

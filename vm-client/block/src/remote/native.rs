@@ -9,6 +9,7 @@ use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,30 +22,40 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use vm_rt::{Clock, Timers};
 
-use super::host::{CacheMode, HttpReply, NetError, Network};
+use super::host::{CacheMode, HttpReply, NetError, Network, ReplyHeaders};
 use super::{Background, RemoteHost};
 
+mod http;
 mod socket;
+mod trust;
 
+pub use http::HttpClient;
 pub use socket::NativeSocket;
+pub use trust::NativeOptions;
+use trust::Trust;
 
 /// Time for a connection to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for a whole answer; objects are at most a megabyte.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sockets, HTTP and directories.
 pub struct NativeNetwork {
     runtime: Handle,
-    agent: ureq::Agent,
+    http: HttpClient,
+    trust: Trust,
     random: RandomState,
     /// Dropped with this: the thread ends.
     _stop: oneshot::Sender<()>,
 }
 
 impl NativeNetwork {
-    /// Starts the network's thread.
+    /// Starts the network's thread, with what the environment says.
     pub fn start() -> io::Result<Self> {
+        Self::start_with(&NativeOptions::from_env())
+    }
+
+    /// Starts the network's thread.
+    pub fn start_with(options: &NativeOptions) -> io::Result<Self> {
+        let trust = Trust::new(options)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -52,13 +63,8 @@ impl NativeNetwork {
             let _ = runtime.block_on(stopped);
             runtime.shutdown_background();
         })?;
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(ANSWER_TIMEOUT))
-            .user_agent("skiff")
-            .build();
-        Ok(Self { runtime: handle, agent: config.into(), random: RandomState::new(), _stop: stop })
+        let http = HttpClient::with(&trust);
+        Ok(Self { runtime: handle, http, trust, random: RandomState::new(), _stop: stop })
     }
 
     /// Runs blocking work on the thread pool.
@@ -75,13 +81,18 @@ impl Network for NativeNetwork {
     type Socket = NativeSocket;
 
     async fn connect(&self, url: &str, protocol: &str) -> Result<NativeSocket, NetError> {
-        let (url, protocol) = (url.to_owned(), protocol.to_owned());
+        let (url, protocol, trust) = (url.to_owned(), protocol.to_owned(), self.trust.clone());
         let dialled = self.runtime.spawn(async move {
-            let dial = socket::dial(&url, &protocol);
+            let dial = socket::dial(&url, &protocol, &trust);
             let timeout = Err(NetError("no connection in time".to_owned()));
             tokio::time::timeout(CONNECT_TIMEOUT, dial).await.unwrap_or(timeout)
         });
         dialled.await.unwrap_or_else(|error| Err(NetError(error.to_string())))
+    }
+
+    async fn get_range(&self, url: &str, part: Range<u64>, cache: CacheMode) -> Result<HttpReply, NetError> {
+        let (url, http) = (url.to_owned(), self.http.clone());
+        self.blocking(move || http.get_range(&url, &part, cache)).await
     }
 
     async fn get(&self, url: &str, cache: CacheMode, limit: usize) -> Result<HttpReply, NetError> {
@@ -89,8 +100,8 @@ impl Network for NativeNetwork {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return self.blocking(move || read_file(&url, limit)).await;
         }
-        let agent = self.agent.clone();
-        self.blocking(move || http_get(&agent, &url, cache, limit)).await
+        let http = self.http.clone();
+        self.blocking(move || http.get(&url, cache, limit)).await
     }
 
     fn random(&self) -> u64 {
@@ -98,27 +109,16 @@ impl Network for NativeNetwork {
     }
 }
 
-fn http_get(agent: &ureq::Agent, url: &str, cache: CacheMode, limit: usize) -> Result<HttpReply, NetError> {
-    let mut request = agent.get(url);
-    if cache == CacheMode::Reload {
-        request = request.header("Cache-Control", "no-cache");
-    }
-    let trouble = |error: ureq::Error| NetError(error.to_string());
-    let mut reply = request.call().map_err(trouble)?;
-    let status = reply.status().as_u16();
-    let body = reply.body_mut().with_config().limit(limit as u64 + 1).read_to_vec().map_err(trouble)?;
-    if body.len() > limit {
-        return Err(NetError(format!("a body over {limit} bytes")));
-    }
-    Ok(HttpReply { status, body: body.into() })
-}
-
 /// A file of a store in a directory, answered as a web server would.
 fn read_file(path: &str, limit: usize) -> Result<HttpReply, NetError> {
     match std::fs::read(path) {
-        Ok(body) if body.len() <= limit => Ok(HttpReply { status: 200, body: body.into() }),
+        Ok(body) if body.len() <= limit => {
+            Ok(HttpReply { status: 200, body: body.into(), headers: ReplyHeaders::default() })
+        }
         Ok(body) => Err(NetError(format!("a file of {} bytes where at most {limit} are taken", body.len()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HttpReply { status: 404, body: Bytes::new() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(HttpReply { status: 404, body: Bytes::new(), headers: ReplyHeaders::default() })
+        }
         Err(error) => Err(NetError(error.to_string())),
     }
 }
@@ -152,10 +152,15 @@ pub struct NativeHost {
 }
 
 impl NativeHost {
-    /// Starts the network and the clock.
+    /// Starts the network and the clock, with what the environment says.
     pub fn start() -> io::Result<Self> {
+        Self::start_with(&NativeOptions::from_env())
+    }
+
+    /// Starts the network and the clock.
+    pub fn start_with(options: &NativeOptions) -> io::Result<Self> {
         let host = RemoteHost {
-            network: Rc::new(NativeNetwork::start()?),
+            network: Rc::new(NativeNetwork::start_with(options)?),
             clock: Rc::new(NativeClock::default()),
             timers: Timers::new(),
         };

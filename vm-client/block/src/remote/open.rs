@@ -31,6 +31,14 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
+    /// The tag is not signed by the key that was asked for.
+    #[error("{image}: {reason}")]
+    Untrusted {
+        /// The name asked for.
+        image: String,
+        /// What is wrong with the signature.
+        reason: String,
+    },
     /// The store did not answer in time.
     #[error("{image}: the store cannot be reached: {reason}")]
     Unreachable {
@@ -71,6 +79,11 @@ pub(super) async fn find<N: Network>(
             let json = get(host, &bases, &key, CacheMode::Reload, TAG_LIMIT, &text, options).await?;
             bytes += json.len() as u64;
             let record = TagRecord::parse(&json, &image.name, tag).map_err(|error| bad(error.to_string()))?;
+            if let Some(key) = &options.key {
+                let untrusted =
+                    |error| OpenError::Untrusted { image: text.clone(), reason: format!("{error} ({key})") };
+                key.verify(&record).map_err(untrusted)?;
+            }
             sockets &= record.may_use_socket();
             let elsewhere =
                 record.endpoints.iter().filter(|url| url.starts_with("https://") || url.starts_with("http://"));

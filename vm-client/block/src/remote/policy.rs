@@ -18,7 +18,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// How long to wait before try number `attempt` (from 0): 100 ms doubled each time, at most 10 s, less up to a half so that
 /// the clients of a server that comes back do not come all at once.
-pub(super) fn backoff(attempt: u32, random: u64) -> Duration {
+pub fn backoff(attempt: u32, random: u64) -> Duration {
     let full = BACKOFF_FIRST.saturating_mul(1 << attempt.min(10)).min(BACKOFF_MAX);
     full - full.mul_f64((random % 1024) as f64 / 2048.0)
 }

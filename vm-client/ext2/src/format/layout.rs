@@ -1,13 +1,14 @@
 //! Deciding where everything goes: inode numbers, and the blocks of directories, links, attributes, maps and data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use super::previous::{Kept, Old, Previous};
+use super::space::{Space, Start};
 use super::tree::{Content, NodeId, Table, Tree, Visit};
-use super::{BLOCK_SIZE, CHUNK_BLOCKS, FormatOptions, LARGE_FILE};
+use super::{BLOCK_SIZE, FormatOptions, LARGE_FILE};
 use crate::dir::entry_len;
 use crate::error::Ext2Error;
-use crate::group::inode_table_blocks;
 use crate::inode::{EXTRA_SIZE, Ino, Inode};
 use crate::map::DIRECT;
 use crate::superblock::Superblock;
@@ -40,7 +41,7 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) places: Table<Place>,
-    /// Nodes by inode number from the first free one on.
+    /// All nodes but the root and `lost+found`, in the order in which inode numbers were given.
     pub(crate) order: Vec<NodeId>,
     /// Attribute blocks with their content and number of users.
     pub(crate) attribute_blocks: BTreeMap<u32, (Vec<Attribute>, u32)>,
@@ -48,55 +49,20 @@ pub(crate) struct Plan {
     pub(crate) lost_and_found: Vec<u32>,
     /// Regular files in the order their data lies.
     pub(crate) files: Vec<NodeId>,
-    /// Blocks in use, as ranges.
-    pub(crate) used: Vec<(u32, u32)>,
-    pub(crate) data_end: u32,
+    /// A bit for each block that is in use, those of the groups included.
+    pub(crate) taken: Vec<u8>,
 }
 
-/// Hands out the data blocks of one group after the other.
-struct Cursor<'s> {
-    sb: &'s Superblock,
-    next: u32,
-    used: Vec<(u32, u32)>,
+/// The version before, and what goes on from it.
+#[derive(Clone, Copy)]
+pub(crate) struct After<'a> {
+    pub(crate) previous: &'a Previous,
+    pub(crate) kept: &'a Kept,
 }
 
-/// First block behind a group's own structures.
-pub(crate) fn data_start(sb: &Superblock, group: u32) -> u32 {
-    sb.group_start(group) + sb.backup_blocks(group) + 2 + inode_table_blocks(sb)
-}
-
-impl Cursor<'_> {
-    fn take(&mut self, aligned: bool) -> Result<u32, Ext2Error> {
-        let mut group = self.sb.group_of_block(self.next);
-        if self.next >= self.sb.group_start(group) + self.sb.group_len(group) {
-            group += 1;
-        }
-        let start = data_start(self.sb, group.min(self.sb.group_count() - 1));
-        if self.next < start {
-            // A file that crosses into a new group keeps its place within chunks.
-            self.next = if aligned { start.next_multiple_of(CHUNK_BLOCKS) } else { start };
-        }
-        let block = self.next;
-        if block >= self.sb.blocks_count {
-            return Err(Ext2Error::NoSpace);
-        }
-        self.next += 1;
-        match self.used.last_mut() {
-            Some((_, end)) if *end == block => *end += 1,
-            _ => self.used.push((block, block + 1)),
-        }
-        Ok(block)
-    }
-
-    fn take_many(&mut self, count: u64, aligned: bool) -> Result<Vec<u32>, Ext2Error> {
-        if count > u64::from(self.sb.blocks_count) {
-            return Err(Ext2Error::NoSpace);
-        }
-        (0..count).map(|_| self.take(aligned)).collect()
-    }
-
-    fn align(&mut self) {
-        self.next = self.next.next_multiple_of(CHUNK_BLOCKS);
+impl<'a> After<'a> {
+    fn old(self, id: NodeId) -> Option<&'a Old> {
+        self.previous.nodes.get(&self.kept.inode(id)?)
     }
 }
 
@@ -161,7 +127,12 @@ fn count(blocks: &[Range<u64>]) -> u64 {
 }
 
 /// Decides everything.
-pub(crate) fn plan(sb: &Superblock, options: &FormatOptions, tree: &Tree) -> Result<Plan, Ext2Error> {
+pub(crate) fn plan(
+    sb: &Superblock,
+    options: &FormatOptions,
+    tree: &Tree,
+    after: Option<After<'_>>,
+) -> Result<Plan, Ext2Error> {
     let walk = tree.walk();
     let mut places = tree.table(Place::default());
     for visit in &walk {
@@ -173,33 +144,138 @@ pub(crate) fn plan(sb: &Superblock, options: &FormatOptions, tree: &Tree) -> Res
         return Err(Ext2Error::Invalid("/lost+found is not a directory"));
     }
     places[Tree::ROOT].ino = Ino::ROOT.0;
-    for (id, ino) in order.iter().zip(12..) {
-        places[*id].ino = ino;
-    }
+    number_inodes(sb, &order, after, &mut places)?;
     if let Some(lost) = lost {
         places[lost].ino = sb.first_ino;
     }
 
-    let mut cursor = Cursor { sb, next: 0, used: Vec::new() };
+    let mut space = Space::new(sb);
     let everything = || std::iter::once(Tree::ROOT).chain(order.iter().copied()).chain(lost);
+    let mut lost_and_found = Vec::new();
+    let attribute_lists = attribute_lists(sb, tree, everything(), &mut places)?;
+    let mut kept_attributes = vec![None; attribute_lists.len()];
+    if let Some(after) = after {
+        for id in everything() {
+            claim(tree, id, after, &mut places[id], &mut space)?;
+        }
+        if lost.is_none()
+            && let Some(old) = after.previous.nodes.get(&sb.first_ino)
+        {
+            let most = LOST_AND_FOUND_BLOCKS as usize;
+            lost_and_found.extend(old.blocks.iter().take(most).map(|(_, b)| *b).filter(|b| space.claim(*b)));
+        }
+        for (kept, (_, users)) in kept_attributes.iter_mut().zip(&attribute_lists) {
+            let mut had = users.iter().filter_map(|id| after.old(*id)).map(|old| old.attribute_block);
+            *kept = had.find(|block| space.claim(*block));
+        }
+        space.release(after.previous.nodes.values().flat_map(Old::all_blocks));
+    }
+
     for id in everything().filter(|id| tree.node(*id).content == Content::Directory) {
-        places[id].blocks = cursor.take_many(count(&content_blocks(tree, id)), false)?;
+        fill(tree, id, Start::Anywhere, &mut places[id], &mut space)?;
     }
-    let lost_and_found = match lost {
-        Some(_) => Vec::new(),
-        None => cursor.take_many(LOST_AND_FOUND_BLOCKS.into(), false)?,
-    };
+    if lost.is_none() {
+        let missing = u64::from(LOST_AND_FOUND_BLOCKS) - lost_and_found.len() as u64;
+        lost_and_found.extend(space.take_many(missing, Start::Anywhere)?);
+    }
     for id in everything().filter(|id| matches!(tree.node(*id).content, Content::Symlink { .. })) {
-        places[id].blocks = cursor.take_many(count(&content_blocks(tree, id)), false)?;
+        fill(tree, id, Start::Anywhere, &mut places[id], &mut space)?;
     }
-    let attribute_blocks = place_attributes(sb, tree, everything(), &mut places, &mut cursor)?;
+    let attribute_blocks = place_attributes(attribute_lists, kept_attributes, &mut places, &mut space)?;
     for id in everything() {
-        places[id].maps = cursor.take_many(map_blocks(&content_blocks(tree, id)), false)?;
+        let needed = map_blocks(&content_blocks(tree, id));
+        let missing = needed.saturating_sub(places[id].maps.len() as u64);
+        let more = space.take_many(missing, Start::Anywhere)?;
+        places[id].maps.extend(more);
     }
-    cursor.align();
-    let files = place_files(options, tree, &walk, &mut places, &mut cursor)?;
-    let data_end = cursor.next;
-    Ok(Plan { places, order, attribute_blocks, lost_and_found, files, used: cursor.used, data_end })
+    if after.is_none() {
+        space.align();
+    }
+    let files = place_files(options, tree, &walk, after, &mut places, &mut space)?;
+    Ok(Plan { places, order, attribute_blocks, lost_and_found, files, taken: space.into_bitmap() })
+}
+
+/// Gives inode numbers: those of the previous version, then what it used and nobody goes on with, since that part of the
+/// tables changes anyway, then the first behind all.
+fn number_inodes(
+    sb: &Superblock,
+    order: &[NodeId],
+    after: Option<After<'_>>,
+    places: &mut Table<Place>,
+) -> Result<(), Ext2Error> {
+    let mut used = BTreeSet::new();
+    let own = |ino: &u32| *ino > sb.first_ino && *ino <= sb.inodes_count;
+    for id in order {
+        if let Some(ino) = after.and_then(|after| after.kept.inode(*id)).filter(own)
+            && used.insert(ino)
+        {
+            places[*id].ino = ino;
+        }
+    }
+    let before: Vec<u32> =
+        after.map(|after| after.previous.nodes.keys().copied().filter(own).collect()).unwrap_or_default();
+    let behind = before.last().map_or(sb.first_ino, |last| *last) + 1;
+    let freed: Vec<u32> = before.into_iter().filter(|ino| !used.contains(ino)).collect();
+    // Numbers under the highest that were free before come last.
+    let mut fresh = freed.into_iter().chain(behind..=sb.inodes_count).chain(sb.first_ino + 1..behind);
+    for id in order.iter().filter(|id| places[**id].ino == 0).collect::<Vec<_>>() {
+        let ino = fresh.find(|ino| used.insert(*ino)).ok_or(Ext2Error::NoSpace)?;
+        places[*id].ino = ino;
+    }
+    Ok(())
+}
+
+/// Keeps the blocks a node had, those of its map included.
+fn claim(tree: &Tree, id: NodeId, after: After<'_>, place: &mut Place, space: &mut Space<'_>) -> Result<(), Ext2Error> {
+    let Some(old) = after.old(id) else { return Ok(()) };
+    let data = content_blocks(tree, id);
+    for range in &data {
+        reach(range, &mut place.blocks)?;
+        place.blocks.extend(range.clone().map(|lblock| old.block(lblock).filter(|b| space.claim(*b)).unwrap_or(0)));
+    }
+    if place.blocks.iter().all(|block| *block == 0) {
+        place.blocks.clear();
+    }
+    let maps = usize::try_from(map_blocks(&data)).unwrap_or(usize::MAX);
+    place.maps.extend(old.maps.iter().take(maps).copied().filter(|block| space.claim(*block)));
+    Ok(())
+}
+
+/// Makes the list of a file's blocks long enough for a range to follow.
+fn reach(range: &Range<u64>, blocks: &mut Vec<u32>) -> Result<(), Ext2Error> {
+    let start = usize::try_from(range.start).ok().filter(|_| range.end <= MOST_BLOCKS);
+    blocks.resize(start.ok_or(Ext2Error::FileTooBig)?, 0);
+    Ok(())
+}
+
+/// Finds room for those blocks of a node that have none yet: behind what they follow, else together.
+fn fill(tree: &Tree, id: NodeId, start: Start, place: &mut Place, space: &mut Space<'_>) -> Result<(), Ext2Error> {
+    let data = content_blocks(tree, id);
+    if place.blocks.is_empty() {
+        for range in data {
+            reach(&range, &mut place.blocks)?;
+            place.blocks.extend(space.take_many(range.end - range.start, start)?);
+        }
+        return Ok(());
+    }
+    for range in data {
+        let Some(part) = place.blocks.get_mut(range.start as usize..range.end as usize) else { continue };
+        let mut last = None;
+        let mut rest = part;
+        while let Some(first) = rest.first().copied() {
+            let run = rest.iter().take_while(|block| (**block == 0) == (first == 0)).count();
+            let (now, later) = rest.split_at_mut(run);
+            if first == 0 {
+                let mut found = last.map_or_else(Vec::new, |last| space.extend(last, now.len() as u64));
+                let missing = (now.len() - found.len()) as u64;
+                found.extend(space.take_many(missing, start)?);
+                now.copy_from_slice(&found);
+            }
+            last = now.last().copied();
+            rest = later;
+        }
+    }
+    Ok(())
 }
 
 /// Nodes read first with the directories on the way to them, then all others, those with short paths first: what a system
@@ -228,19 +304,22 @@ fn inode_order(options: &FormatOptions, tree: &Tree, walk: &[Visit], places: &Ta
     order
 }
 
-/// Attributes go into the inode if they all fit there, else into a block shared by all nodes with the same ones.
-fn place_attributes(
+/// Attributes that need a block, with the nodes that have them.
+type AttributeLists = Vec<(Vec<Attribute>, Vec<NodeId>)>;
+
+/// Attributes go into the inode if they all fit there, else into a block shared by all nodes with the same ones. Returns
+/// those that need a block.
+fn attribute_lists(
     sb: &Superblock,
     tree: &Tree,
     nodes: impl Iterator<Item = NodeId>,
     places: &mut Table<Place>,
-    cursor: &mut Cursor<'_>,
-) -> Result<BTreeMap<u32, (Vec<Attribute>, u32)>, Ext2Error> {
+) -> Result<AttributeLists, Ext2Error> {
     /// Linux shares a block between at most this many.
-    const MOST_USERS: u32 = 1024;
+    const MOST_USERS: usize = 1024;
     let probe = Inode::new(0, 0, 0, Time::default(), EXTRA_SIZE);
-    let mut blocks: BTreeMap<u32, (Vec<Attribute>, u32)> = BTreeMap::new();
-    let mut newest: BTreeMap<Vec<Attribute>, u32> = BTreeMap::new();
+    let mut lists: AttributeLists = Vec::new();
+    let mut newest: BTreeMap<Vec<Attribute>, usize> = BTreeMap::new();
     for id in nodes {
         let mut list = Vec::new();
         for (full, value) in &tree.node(id).xattrs {
@@ -258,64 +337,79 @@ fn place_attributes(
         if !xattr::fits_in_block(&list, sb.bs()) {
             return Err(Ext2Error::NoSpace);
         }
-        let shared = newest.get(&list).copied().filter(|b| blocks.get(b).is_some_and(|(_, users)| *users < MOST_USERS));
-        let block = match shared {
-            Some(block) => block,
+        let shared = newest.get(&list).and_then(|index| lists.get_mut(*index));
+        match shared.filter(|(_, users)| users.len() < MOST_USERS) {
+            Some((_, users)) => users.push(id),
             None => {
-                let block = cursor.take(false)?;
-                newest.insert(list.clone(), block);
-                blocks.insert(block, (list, 0));
-                block
+                newest.insert(list.clone(), lists.len());
+                lists.push((list, vec![id]));
             }
-        };
-        if let Some((_, users)) = blocks.get_mut(&block) {
-            *users += 1;
         }
-        places[id].attribute_block = block;
+    }
+    Ok(lists)
+}
+
+fn place_attributes(
+    lists: AttributeLists,
+    kept: Vec<Option<u32>>,
+    places: &mut Table<Place>,
+    space: &mut Space<'_>,
+) -> Result<BTreeMap<u32, (Vec<Attribute>, u32)>, Ext2Error> {
+    let mut blocks = BTreeMap::new();
+    for ((list, users), kept) in lists.into_iter().zip(kept) {
+        let block = match kept {
+            Some(block) => block,
+            None => space.take_many(1, Start::Anywhere)?.first().copied().ok_or(Ext2Error::NoSpace)?,
+        };
+        users.iter().for_each(|id| places[*id].attribute_block = block);
+        blocks.insert(block, (list, u32::try_from(users.len()).unwrap_or(u32::MAX)));
     }
     Ok(blocks)
 }
 
+/// Finds room for the data of files that have none yet, or not enough.
 fn place_files(
     options: &FormatOptions,
     tree: &Tree,
     walk: &[Visit],
+    after: Option<After<'_>>,
     places: &mut Table<Place>,
-    cursor: &mut Cursor<'_>,
+    space: &mut Space<'_>,
 ) -> Result<Vec<NodeId>, Ext2Error> {
     let size = |id: NodeId| match tree.node(id).content {
         Content::File { size } => Some(size),
         _ => None,
     };
+    let is_new = |places: &Table<Place>, id: NodeId| places[id].blocks.is_empty();
     let mut placed = tree.table(false);
     let mut files = Vec::new();
-    let mut put = |id: NodeId, cursor: &mut Cursor<'_>, aligned: bool| -> Result<(), Ext2Error> {
+    let mut put = |id: NodeId, places: &mut Table<Place>, space: &mut Space<'_>, start: Start| {
         if !std::mem::replace(&mut placed[id], true) {
-            let mut blocks = Vec::new();
-            for range in content_blocks(tree, id) {
-                let start = usize::try_from(range.start).ok().filter(|_| range.end <= MOST_BLOCKS);
-                blocks.resize(start.ok_or(Ext2Error::FileTooBig)?, 0);
-                blocks.extend(cursor.take_many(range.end - range.start, aligned)?);
-            }
-            places[id].blocks = blocks;
             files.push(id);
+            return fill(tree, id, start, &mut places[id], space);
         }
         Ok(())
     };
     for id in options.first.iter().copied().filter(|id| size(*id).is_some()) {
-        put(id, cursor, false)?;
+        put(id, places, space, Start::Anywhere)?;
     }
-    cursor.align();
+    if after.is_none() {
+        space.align();
+    }
     for visit in walk {
         match size(visit.id) {
-            None if tree.node(visit.id).content == Content::Directory && is_anchor(&visit.path) => cursor.align(),
-            Some(size) if size < LARGE_FILE => put(visit.id, cursor, false)?,
+            None if after.is_none() && tree.node(visit.id).content == Content::Directory && is_anchor(&visit.path) => {
+                space.align();
+            }
+            Some(size) if size < LARGE_FILE => put(visit.id, places, space, Start::Anywhere)?,
             _ => {}
         }
     }
     for visit in walk.iter().filter(|visit| size(visit.id).is_some_and(|size| size >= LARGE_FILE)) {
-        cursor.align();
-        put(visit.id, cursor, true)?;
+        if is_new(places, visit.id) {
+            space.align();
+        }
+        put(visit.id, places, space, Start::Chunk)?;
     }
     Ok(files)
 }

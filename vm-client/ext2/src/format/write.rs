@@ -2,7 +2,8 @@
 
 use vm_block::{BlockDevice, BlockError};
 
-use super::layout::{LOST_AND_FOUND, Place, Plan, data_start};
+use super::layout::{LOST_AND_FOUND, Place, Plan};
+use super::space::data_start;
 use super::tree::{Content, Metadata, NodeId, Tree};
 use super::{BLOCK_SIZE, FormatOptions, Formatted};
 use crate::dir::{entry_len, put_entry};
@@ -72,7 +73,7 @@ pub(crate) async fn write<D: BlockDevice>(
         write_file(&writer, tree, plan, *id, &mut read).await?;
     }
     write_inodes(&writer, sb, options, tree, plan).await?;
-    write_groups(&writer, sb, options, tree, plan).await
+    write_groups(&writer, sb, seconds(options.made), tree, plan).await
 }
 
 fn own_lost_and_found(tree: &Tree) -> Option<NodeId> {
@@ -306,7 +307,7 @@ async fn write_inodes<D: BlockDevice>(
 }
 
 /// A group's descriptor without its counts.
-fn group_of(sb: &Superblock, number: u32) -> Group {
+pub(crate) fn group_of(sb: &Superblock, number: u32) -> Group {
     let first = sb.group_start(number) + sb.backup_blocks(number);
     Group {
         block_bitmap: first,
@@ -321,50 +322,54 @@ fn group_of(sb: &Superblock, number: u32) -> Group {
 async fn write_groups<D: BlockDevice>(
     writer: &Writer<'_, D>,
     sb: &Superblock,
-    options: &FormatOptions,
+    made: u32,
     tree: &Tree,
     plan: &Plan,
 ) -> Result<Formatted, Ext2Error> {
-    let last_ino = plan.order.len() as u32 + sb.first_ino;
-    let mut directories: Vec<u32> = std::iter::once(Tree::ROOT)
-        .chain(plan.order.iter().copied())
-        .filter(|id| tree.node(*id).content == Content::Directory)
-        .map(|id| plan.places[id].ino)
-        .chain([sb.first_ino])
-        .collect();
+    let mut directories = Vec::new();
+    let mut inodes: Vec<u32> = (1..=sb.first_ino).collect();
+    for id in std::iter::once(Tree::ROOT).chain(plan.order.iter().copied()) {
+        let ino = plan.places[id].ino;
+        inodes.extend((ino > sb.first_ino).then_some(ino));
+        directories.extend((tree.node(id).content == Content::Directory).then_some(ino));
+    }
+    directories.push(sb.first_ino);
+    inodes.sort_unstable();
     directories.sort_unstable();
     let mut descriptors = vec![0; sb.descriptor_blocks() as usize * sb.bs()];
+    let mut empty = descriptors.clone();
     let (mut free_blocks, mut free_inodes) = (0, 0);
-    let mut used = plan.used.clone();
-    used.sort_unstable();
     for number in 0..sb.group_count() {
         let mut group = group_of(sb, number);
-        let start = sb.group_start(number);
-        let len = sb.group_len(number);
-        let mut blocks = vec![0; sb.bs()];
-        (0..data_start(sb, number) - start).for_each(|bit| bitmap::set(&mut blocks, bit));
+        let (start, len) = (sb.group_start(number), sb.group_len(number));
+        let at = start as usize / 8;
+        let mut blocks = plan.taken.get(at..at + sb.bs()).unwrap_or(&[]).to_vec();
         (len..sb.block_size * 8).for_each(|bit| bitmap::set(&mut blocks, bit));
-        let from = used.partition_point(|(_, end)| *end <= start);
-        for (first, end) in used.iter().skip(from).take_while(|(first, _)| *first < start + len) {
-            (*first.max(&start)..*end.min(&(start + len))).for_each(|block| bitmap::set(&mut blocks, block - start));
-        }
         let first_ino = number * sb.inodes_per_group + 1;
-        let inodes_used = (last_ino + 1).saturating_sub(first_ino).min(sb.inodes_per_group);
-        let mut inodes = vec![0; sb.bs()];
-        (0..inodes_used).for_each(|bit| bitmap::set(&mut inodes, bit));
-        (sb.inodes_per_group..sb.block_size * 8).for_each(|bit| bitmap::set(&mut inodes, bit));
+        let mut used_inodes = vec![0; sb.bs()];
+        let here = inodes.iter().skip(inodes.partition_point(|ino| *ino < first_ino));
+        let here = here.take_while(|ino| **ino < first_ino + sb.inodes_per_group);
+        here.for_each(|ino| bitmap::set(&mut used_inodes, ino - first_ino));
+        group.free_inodes = bitmap::count_clear(&used_inodes, sb.inodes_per_group) as u16;
+        (sb.inodes_per_group..sb.block_size * 8).for_each(|bit| bitmap::set(&mut used_inodes, bit));
         writer.put(group.block_bitmap, &blocks).await?;
-        writer.put(group.inode_bitmap, &inodes).await?;
+        writer.put(group.inode_bitmap, &used_inodes).await?;
         let free = bitmap::count_clear(&blocks, len);
         group.free_blocks = free as u16;
-        group.free_inodes = (sb.inodes_per_group - inodes_used) as u16;
         let before = |ino: u32| directories.partition_point(|d| *d < ino);
         group.used_dirs = (before(first_ino + sb.inodes_per_group) - before(first_ino)) as u16;
         free_blocks += free;
-        free_inodes += sb.inodes_per_group - inodes_used;
+        free_inodes += u32::from(group.free_inodes);
         group.store(&mut descriptors, number as usize * 32);
+        let unused = Group {
+            free_blocks: (len - (data_start(sb, number) - start)) as u16,
+            free_inodes: sb.inodes_per_group as u16,
+            used_dirs: 0,
+            ..group
+        };
+        unused.store(&mut empty, number as usize * 32);
     }
-    let state = SuperState {
+    let state = |free_blocks, free_inodes| SuperState {
         free_blocks,
         free_inodes,
         last_orphan: 0,
@@ -372,23 +377,31 @@ async fn write_groups<D: BlockDevice>(
         compat: sb.compat,
         ro_compat: sb.ro_compat,
     };
-    let made = seconds(options.made);
+    // Copies tell of an empty file system, as they do under Linux, which never updates them: so they are the same in all
+    // versions. Whoever has to use one counts anew.
+    let overhead: u32 = (0..sb.group_count()).map(|number| data_start(sb, number) - sb.group_start(number)).sum();
     for number in (0..sb.group_count()).filter(|g| sb.has_super(*g)) {
+        let (state, table) = match number {
+            0 => (state(free_blocks, free_inodes), &descriptors),
+            _ => (state(sb.blocks_count - overhead, sb.inodes_count - sb.first_ino), &empty),
+        };
         let raw = encode_new(sb, &state, made, (number & 0xffff) as u16);
         let mut block = vec![0; sb.bs()];
         let at = if number == 0 { SUPERBLOCK_OFFSET as usize } else { 0 };
         crate::le::put(&mut block, at, &raw);
         writer.put(sb.group_start(number), &block).await?;
-        writer.put(sb.group_start(number) + 1, &descriptors).await?;
+        writer.put(sb.group_start(number) + 1, table).await?;
     }
     debug_assert!(inode_table_blocks(sb) > 0);
     writer.device.flush().await?;
+    let own = |block: u32| block < data_start(sb, sb.group_of_block(block));
+    let last = (0..sb.blocks_count).rev().find(|block| bitmap::is_set(&plan.taken, *block) && !own(*block));
     Ok(Formatted {
         blocks: sb.blocks_count,
         free_blocks,
         inodes: sb.inodes_count,
         free_inodes,
-        data_end: plan.data_end,
+        data_end: last.map_or(0, |last| last + 1),
     })
 }
 

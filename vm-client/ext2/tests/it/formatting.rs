@@ -1,6 +1,8 @@
 //! File systems we make, judged by `e2fsck`, `debugfs` and ourselves.
 
-use ext2::format::{Content, FormatOptions, Metadata, Node, NodeId, Tree, content_bytes, format};
+use ext2::format::{
+    Content, FormatOptions, Metadata, Node, NodeId, Previous, Tree, content_bytes, format, format_after,
+};
 use ext2::{DeviceNumber, Ext2, Ext2Error, Ino, MountOptions, NewInode, Time};
 use vm_block::{BlockError, FileDevice, RamDevice};
 
@@ -37,10 +39,14 @@ fn reader(tree: &Tree) -> impl AsyncFnMut(NodeId, u64, &mut [u8]) -> Result<(), 
 }
 
 fn sample() -> Tree {
+    sample_of(40, 20 << 20)
+}
+
+fn sample_of(directories: u64, big: u64) -> Tree {
     let mut tree = Tree::new(meta(0o755));
     let mut random = Random(4);
     let mut last = Tree::ROOT;
-    for d in 0..40 {
+    for d in 0..directories {
         let parent = if d % 3 == 0 { Tree::ROOT } else { last };
         last = tree.add(parent, format!("directory-{d}").as_bytes(), dir()).unwrap();
         for f in 0..30 {
@@ -52,7 +58,7 @@ fn sample() -> Tree {
             tree.add(last, format!("file-{f}-{}", "x".repeat(f * 6)).as_bytes(), file(size)).unwrap();
         }
     }
-    let big = tree.add(Tree::ROOT, b"big", file(20 << 20)).unwrap();
+    let big = tree.add(Tree::ROOT, b"big", file(big)).unwrap();
     tree.link(last, b"second-name", big).unwrap();
     for n in 0..5 {
         let mut node = file(10);
@@ -207,4 +213,141 @@ fn a_tree_that_does_not_fit_is_refused() {
     let device = RamDevice::new(8 << 20);
     assert_eq!(block_on(format(&device, &options(), &tree, reader(&tree))), Err(Ext2Error::NoSpace));
     assert_eq!(tree.add(Tree::ROOT, b"f", dir()), Err(Ext2Error::Exists));
+}
+
+/// Writes an image of a tree, after another one if there is one, and checks it.
+fn version(scratch: &Scratch, name: &str, tree: &Tree, before: Option<&str>) -> Vec<u8> {
+    let image = scratch.path(name);
+    let device = FileDevice::create(&image, 32 << 20).unwrap();
+    block_on(async {
+        match before {
+            None => format(&device, &options(), tree, reader(tree)).await.unwrap(),
+            Some(before) => {
+                let before = FileDevice::open_read_only(&scratch.path(before)).unwrap();
+                let before = Ext2::mount(before, MountOptions::read_only()).await.unwrap();
+                let previous = Previous::read(&before).await.unwrap();
+                let kept = previous.keep(tree);
+                let options = FormatOptions { made: Time { sec: 1_700_000_000, nsec: 0 }, ..options() };
+                format_after(&device, &options, tree, &previous, &kept, reader(tree)).await.unwrap()
+            }
+        }
+    });
+    assert_clean(&image);
+    block_on(async {
+        let fs = Ext2::mount(FileDevice::open_read_only(&image).unwrap(), MountOptions::read_only()).await.unwrap();
+        compare(&fs, tree, Tree::ROOT, Ino::ROOT).await;
+    });
+    std::fs::read(image).unwrap()
+}
+
+fn chunks_that_differ(one: &[u8], other: &[u8]) -> usize {
+    one.chunks(128 << 10).zip(other.chunks(128 << 10)).filter(|(one, other)| one != other).count()
+}
+
+#[test]
+fn a_small_change_makes_few_chunks_new() {
+    let scratch = Scratch::new();
+    let first = version(&scratch, "one", &sample_of(12, 5 << 20), None);
+    assert!(version(&scratch, "same", &sample_of(12, 5 << 20), Some("one")) == first, "no change, no difference");
+
+    let mut tree = sample_of(12, 5 << 20);
+    let dir = tree.child(Tree::ROOT, b"directory-3").unwrap();
+    tree.add(dir, b"another", file(5000)).unwrap();
+    let second = version(&scratch, "two", &tree, Some("one"));
+    // Superblock and descriptors, bitmaps, inodes, the directory, the data.
+    let few = chunks_that_differ(&first, &second);
+    assert!((1..=6).contains(&few), "{few} chunks differ");
+    assert!(version(&scratch, "again", &tree, Some("one")) == second, "same inputs, same bytes");
+    // From scratch everything behind the new file has moved.
+    let scratched = chunks_that_differ(&first, &version(&scratch, "fresh", &tree, None));
+    assert!(scratched > 2 * few, "{scratched} chunks differ from scratch");
+}
+
+#[test]
+fn versions_follow_each_other_through_every_kind_of_change() {
+    let scratch = Scratch::new();
+    let mut tree = sample_of(12, 5 << 20);
+    version(&scratch, "version-0", &tree, None);
+    let mut random = Random(11);
+    for number in 1..6 {
+        for change in 0..12 {
+            let parent = loop {
+                let name = format!("directory-{}", random.below(12));
+                // Some are below others; those at the top are enough here.
+                if let Some(found) = tree.child(Tree::ROOT, name.as_bytes()) {
+                    break found;
+                }
+            };
+            let names: Vec<Vec<u8>> = tree.children(parent).map(|(name, _)| name.to_vec()).collect();
+            let name = names.get(random.below(names.len() as u64) as usize).cloned();
+            let size = random.below(300_000);
+            match (random.below(5), name) {
+                (0, Some(name)) => tree.remove(parent, &name).unwrap(),
+                // Another size, or another type, under the same name.
+                (1, Some(name)) => {
+                    tree.remove(parent, &name).unwrap();
+                    tree.add(parent, &name, file(size)).unwrap();
+                }
+                (2, Some(name)) => {
+                    tree.remove(parent, &name).unwrap();
+                    let link = Content::Symlink { target: vec![b't'; 100] };
+                    tree.add(parent, &name, Node::new(meta(0o777), link)).unwrap();
+                }
+                (3, _) => {
+                    let mut node = file(size);
+                    node.xattrs.insert(b"user.large".to_vec(), vec![number as u8; 900]);
+                    tree.add(parent, format!("labelled-{number}-{change}").as_bytes(), node).unwrap();
+                }
+                _ => {
+                    let new = tree.add(parent, format!("new-{number}-{change}").as_bytes(), dir()).unwrap();
+                    for n in 0..random.below(200) {
+                        tree.add(new, format!("{n}{}", "y".repeat(100)).as_bytes(), file(n * 10)).unwrap();
+                    }
+                }
+            }
+        }
+        version(&scratch, &format!("version-{number}"), &tree, Some(&format!("version-{}", number - 1)));
+    }
+}
+
+#[test]
+fn a_file_that_moved_keeps_its_blocks_if_it_is_said_to_be_the_same() {
+    let scratch = Scratch::new();
+    let mut tree = Tree::new(meta(0o755));
+    let old = tree.add(Tree::ROOT, b"lib-1.so", file(3 << 20)).unwrap();
+    tree.add(Tree::ROOT, b"other", file(1000)).unwrap();
+    version(&scratch, "one", &tree, None);
+    let mut tree = Tree::new(meta(0o755));
+    let new = tree.add(Tree::ROOT, b"lib-2.so", file(3 << 20)).unwrap();
+    assert_eq!(old, new, "only so that sizes and data are the same");
+    let image = scratch.path("two");
+    block_on(async {
+        let before = FileDevice::open_read_only(&scratch.path("one")).unwrap();
+        let before = Ext2::mount(before, MountOptions::read_only()).await.unwrap();
+        let previous = Previous::read(&before).await.unwrap();
+        let mut kept = previous.keep(&tree);
+        let gone: Vec<(Ino, u64)> = previous.gone(&kept).collect();
+        assert_eq!(gone.iter().map(|(_, size)| *size).collect::<Vec<_>>(), [3 << 20, 1000]);
+        assert_eq!(kept.new_files(&tree), [(new, 3 << 20)]);
+        assert!(kept.put_file(new, gone[0].0) && !kept.put_file(new, gone[1].0));
+        let device = FileDevice::create(&image, 96 << 20).unwrap();
+        format_after(&device, &options(), &tree, &previous, &kept, reader(&tree)).await.unwrap();
+    });
+    assert_clean(&image);
+    let blocks = |image: &str, name: &str| {
+        run("debugfs", &["-R", &format!("blocks {name}"), scratch.path(image).to_str().unwrap()])
+    };
+    assert_eq!(blocks("one", "lib-1.so"), blocks("two", "lib-2.so"));
+}
+
+#[test]
+fn a_disk_that_others_made_is_no_earlier_version() {
+    let scratch = Scratch::new();
+    let image = scratch.path("image");
+    crate::host::mke2fs(&image, "64M", &[]);
+    let previous = block_on(async {
+        let fs = Ext2::mount(FileDevice::open_read_only(&image).unwrap(), MountOptions::read_only()).await.unwrap();
+        Previous::read(&fs).await.map(drop)
+    });
+    assert!(matches!(previous, Err(Ext2Error::Invalid(_))), "{previous:?}");
 }

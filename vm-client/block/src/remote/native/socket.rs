@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use super::trust::Trust;
 use crate::remote::host::{NetError, Socket};
 
 /// The longest message taken: an object and its header, with room.
@@ -24,13 +25,17 @@ pub struct NativeSocket {
     incoming: RefCell<UnboundedReceiver<Result<Bytes, NetError>>>,
 }
 
-pub(super) async fn dial(url: &str, protocol: &str) -> Result<NativeSocket, NetError> {
+pub(super) async fn dial(url: &str, protocol: &str, trust: &Trust) -> Result<NativeSocket, NetError> {
     let trouble = |error: Error| NetError(error.to_string());
     let mut request = url.into_client_request().map_err(trouble)?;
     let protocol = HeaderValue::from_str(protocol).map_err(|error| NetError(error.to_string()))?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
     let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_LIMIT)).max_frame_size(Some(MESSAGE_LIMIT));
-    let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await;
+    #[cfg(feature = "tls")]
+    let connector = trust.sockets.clone().map(tokio_tungstenite::Connector::Rustls);
+    #[cfg(not(feature = "tls"))]
+    let (connector, _) = (None, trust);
+    let connected = tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, connector).await;
     let (stream, _) = connected.map_err(trouble)?;
     let (outgoing, to_send) = unbounded_channel();
     let (received, incoming) = unbounded_channel();

@@ -1,0 +1,172 @@
+// Disks and files as CheerpX's users have them: HttpBytesDevice, GitHubDevice, DataDevice, WebDevice; and pinned keys.
+
+import assert from "node:assert/strict";
+import { createHash, generateKeyPairSync, sign } from "node:crypto";
+import { readFileSync } from "node:fs";
+
+import { PlainHost } from "./plain.mjs";
+import { store } from "./world.mjs";
+
+export function tests(test, world) {
+  /** A fresh browser at a page with nothing on it, and a server with everything. */
+  async function page() {
+    const host = await PlainHost.start();
+    world.defer(() => host.stop());
+    const context = await world.context();
+    return { host, context, ...(await open(context, host)) };
+  }
+
+  async function open(context, host) {
+    const tab = await context.newPage();
+    await tab.goto(host.url);
+    await tab.evaluate(async () => {
+      const api = await import("/npm/index.js");
+      globalThis.api = api;
+      // Makes a machine; `what` says which devices.
+      globalThis.make = async ({ kind, url, idb, publicKey, web, data }) => {
+        let dev = await api[kind].create(url, { publicKey });
+        if (idb) dev = await api.OverlayDevice.create(dev, await api.IDBDevice.create(idb));
+        const mounts = [{ type: "ext2", path: "/", dev }];
+        if (web) mounts.push({ type: "dir", path: "/web", dev: await api.WebDevice.create(web) });
+        if (data) {
+          globalThis.data = await api.DataDevice.create();
+          for (const [path, content] of data) await globalThis.data.writeFile(path, content);
+          mounts.push({ type: "dir", path: "/mnt/data", dev: globalThis.data });
+        }
+        try {
+          globalThis.linux = await api.Linux.create({ mounts, memory: 128 << 20 });
+          return { manifest: globalThis.linux.disk.manifest, persistent: globalThis.linux.disk.persistent };
+        } catch (error) {
+          return { code: error.code, message: error.message, manifest: error.manifest };
+        }
+      };
+      globalThis.sh = async (command) => {
+        const { status, stdout, stderr } = await globalThis.linux.run("/bin/sh", ["-c", command], { stdout: "pipe", stderr: "pipe" });
+        const text = (bytes) => new TextDecoder().decode(bytes);
+        return { status, stdout: text(stdout), stderr: text(stderr) };
+      };
+    });
+    return { tab, make: (what) => tab.evaluate((what) => globalThis.make(what), what), sh: (command) => tab.evaluate((command) => globalThis.sh(command), command) };
+  }
+
+  const numbers = Array.from({ length: 200_000 }, (_, n) => `${n}\n`).join("");
+  const md5 = (bytes) => createHash("md5").update(bytes).digest("hex");
+
+  for (const kind of ["HttpBytesDevice", "GitHubDevice"]) {
+    test(`${kind} boots an image of mke2fs`, async () => {
+      const { make, sh, host } = await page();
+      assert.match((await make({ kind, url: "debian.ext2" })).manifest, /^[0-9a-f]{64}$/);
+      assert.deepEqual(await sh("cat /etc/hostname; uname -s"), { status: 0, stdout: "webvm\nLinux\n", stderr: "" });
+      assert.equal((await sh("md5sum < /root/numbers")).stdout, `${md5(numbers)}  -\n`);
+      assert.equal((await sh("echo new > /root/new; cat /root/new")).stdout, "new\n");
+      assert.ok(host.asked.every((path) => path.startsWith("/npm/") || path === "/" || path.startsWith("/debian.ext2")));
+    });
+  }
+
+  test("changes belong to one version of a plain file", async () => {
+    const { make, sh, tab, context, host } = await page();
+    const what = { kind: "HttpBytesDevice", url: "debian.ext2", idb: "plain" };
+    const first = await make(what);
+    assert.equal(first.persistent, true);
+    await sh("echo mine > /root/mine; sync");
+    await tab.evaluate(() => globalThis.linux.delete());
+    const again = await open(context, host);
+    assert.equal((await again.make(what)).manifest, first.manifest);
+    assert.equal((await again.sh("cat /root/mine")).stdout, "mine\n");
+    await again.tab.evaluate(() => globalThis.linux.delete());
+    host.etag = '"two"';
+    const other = await open(context, host);
+    const refused = await other.make(what);
+    assert.deepEqual([refused.code, refused.manifest], ["overlay-mismatch", first.manifest]);
+  });
+
+  test("servers that cannot serve parts are described", async () => {
+    const { make, host } = await page();
+    for (const [ranges, words] of [["whole", /does not serve byte ranges/], ["gzip", /compress/]]) {
+      host.ranges = ranges;
+      const refused = await make({ kind: "HttpBytesDevice", url: "debian.ext2" });
+      assert.equal(refused.code, "image-corrupt");
+      assert.match(refused.message, words);
+    }
+    host.ranges = "ok";
+    const missing = await make({ kind: "HttpBytesDevice", url: "absent.ext2" });
+    assert.equal(missing.code, "image-not-found");
+    host.files.set("/text.ext2", "x".repeat(300_000));
+    assert.match((await make({ kind: "HttpBytesDevice", url: "text.ext2" })).message, /no ext2 file system/);
+  });
+
+  test("an image on another origin works if it may be seen", async () => {
+    const { make, sh } = await page();
+    const other = await PlainHost.start();
+    world.defer(() => other.stop());
+    other.ranges = "hidden";
+    const hidden = await make({ kind: "HttpBytesDevice", url: `${other.url}debian.ext2` });
+    assert.match(hidden.message, /Access-Control-Expose-Headers/);
+    other.ranges = "ok";
+    await make({ kind: "HttpBytesDevice", url: `${other.url}debian.ext2` });
+    assert.equal((await sh("cat /etc/hostname")).stdout, "webvm\n");
+  });
+
+  test("DataDevice brings files in, before and after the start", async () => {
+    const { make, sh, tab } = await page();
+    const program = "#!/bin/sh\necho ran\n";
+    await make({ kind: "HttpBytesDevice", url: "debian.ext2", data: [["/greeting", "hello\n"], ["/deep/er/file", "x"], ["/program", program]] });
+    assert.equal((await sh("cat /mnt/data/greeting; ls /mnt/data /mnt/data/deep")).stdout, "hello\n/mnt/data:\ndeep\ngreeting\nprogram\n\n/mnt/data/deep:\ner\n");
+    await tab.evaluate(async () => {
+      await globalThis.data.writeFile("/later", new Uint8Array(300_000).fill(7));
+      await globalThis.data.writeFile("/greeting", "changed, and longer\n");
+    });
+    assert.equal((await sh("cat /mnt/data/greeting; wc -c < /mnt/data/later")).stdout, "changed, and longer\n300000\n");
+    assert.equal((await sh("md5sum < /mnt/data/later")).stdout, `${md5(Buffer.alloc(300_000, 7))}  -\n`);
+    assert.notEqual((await sh("echo x > /mnt/data/greeting")).status, 0);
+    assert.equal((await sh("/mnt/data/program")).status, 126);
+    assert.equal((await sh("sh /mnt/data/program")).stdout, "ran\n");
+    const refused = await tab.evaluate(() => globalThis.data.writeFile("/greeting/below", "x").then(() => "no", (error) => error.errno));
+    assert.equal(refused, "ENOTDIR");
+  });
+
+  test("WebDevice shows a tree of files on a server", async () => {
+    const { make, sh, host } = await page();
+    const put = (path, content) => host.files.set(`/files/${path}`, content);
+    put("index.list", "one.txt\nsub/\nwith space\nplain\n");
+    put("one.txt", "one\n");
+    put("with space", "spaced\n");
+    put("sub/index.list", "numbers\nempty\n");
+    put("sub/numbers", numbers);
+    put("sub/empty", "");
+    put("plain/index.list", "x\n");
+    put("plain/x", "unmarked directory\n");
+    put("unlisted", "still there\n");
+    await make({ kind: "HttpBytesDevice", url: "debian.ext2", web: "files" });
+    assert.equal((await sh("ls -p /web")).stdout, "one.txt\nplain/\nsub/\nwith space\n");
+    assert.equal((await sh('cat /web/one.txt "/web/with space" /web/plain/x /web/unlisted')).stdout, "one\nspaced\nunmarked directory\nstill there\n");
+    assert.equal((await sh("md5sum < /web/sub/numbers; wc -c < /web/sub/empty; stat -c %s /web/sub/numbers")).stdout, `${md5(numbers)}  -\n0\n${numbers.length}\n`);
+    const missing = await sh("cat /web/absent");
+    assert.match(missing.stderr, /No such file/);
+    assert.match((await sh("echo x > /web/new")).stderr, /Read-only file system/);
+    // A server without ranges sends files whole.
+    host.ranges = "whole";
+    put("late", "whole\n");
+    assert.equal((await sh("cat /web/late")).stdout, "whole\n");
+  });
+
+  test("a pinned key refuses what it did not sign", async () => {
+    const { make, sh, host } = await page();
+    const record = JSON.parse(readFileSync(`${store}/t/debian/latest.json`, "utf8"));
+    host.folders.set("/store/", `${store}/`);
+    const key = generateKeyPairSync("ed25519");
+    const publicKey = `ed25519:${Buffer.from(key.publicKey.export({ format: "jwk" }).x, "base64url").toString("hex")}`;
+    const what = { kind: "CloudDevice", url: `${host.url}store/debian`, publicKey };
+    const unsigned = await make(what);
+    assert.deepEqual([unsigned.code, /not signed/.test(unsigned.message)], ["image-untrusted", true], unsigned.message);
+    const { name, tag, manifest, size, created } = record;
+    const text = `skiff tag 1\n${name}\n${tag}\n${manifest}\n${size}\n${created}\n`;
+    record.sig = `ed25519:${sign(null, Buffer.from(text), key.privateKey).toString("hex")}`;
+    host.files.set("/store/t/debian/latest.json", JSON.stringify(record));
+    assert.equal((await make(what)).manifest, manifest);
+    assert.equal((await sh("uname -s")).stdout, "Linux\n");
+    host.files.set("/store/t/debian/latest.json", JSON.stringify({ ...record, created: created + 1 }));
+    assert.equal((await make(what)).code, "image-untrusted");
+    assert.equal((await make({ ...what, publicKey: "ed25519:nonsense" })).code, "bad-argument");
+  });
+}

@@ -1,0 +1,99 @@
+//! Images of every kind that a page may name.
+
+use bytes::Bytes;
+use vm_block::remote::plain::{PlainImage, PlainLayout};
+use vm_block::remote::{Background, BootProfile, OpenError, OpenOptions, Remote, RemoteHost, RemoteStatus};
+use vm_block::{BlockError, ChunkId, Transport, Urgency};
+
+use crate::network::BrowserNetwork;
+
+/// An open image.
+#[derive(Clone)]
+pub enum Image {
+    /// One of a store: with a manifest, verified.
+    Stored(Remote),
+    /// An ext2 file on any web server.
+    Plain(PlainImage<BrowserNetwork>),
+}
+
+/// What a page named, and could be wrong about.
+pub enum ImageError {
+    /// The text names no image, or no key.
+    Argument(String),
+    /// It cannot be opened.
+    Open(OpenError),
+}
+
+impl Image {
+    /// Opens an image by the kind of its device: `cloud`, `bytes` or `github`. The work behind it is to be spawned.
+    pub async fn open(
+        host: &RemoteHost<BrowserNetwork>,
+        kind: &str,
+        name: &str,
+        key: Option<String>,
+    ) -> Result<(Self, Option<Background>), ImageError> {
+        let argument = |error: &dyn std::fmt::Display| ImageError::Argument(error.to_string());
+        let key = key.map(|key| key.parse()).transpose().map_err(|error| argument(&error))?;
+        let options = OpenOptions { key, ..OpenOptions::default() };
+        let layout = match kind {
+            "cloud" => {
+                let image = name.parse().map_err(|error| argument(&error))?;
+                let (remote, background) = Remote::open(host, &image, options).await.map_err(ImageError::Open)?;
+                return Ok((Self::Stored(remote), Some(background)));
+            }
+            "bytes" => PlainLayout::Ranges,
+            "github" => PlainLayout::Pieces,
+            other => return Err(argument(&format!("there is no kind of image called {other}"))),
+        };
+        let image = PlainImage::open(host, name, layout, options).await.map_err(ImageError::Open)?;
+        Ok((Self::Plain(image), None))
+    }
+
+    /// What changes are bound to: the manifest's hash, or that of what is known of a plain file.
+    pub fn identity(&self) -> [u8; 32] {
+        match self {
+            Self::Stored(remote) => *remote.manifest_hash().as_bytes(),
+            Self::Plain(image) => *image.identity().as_bytes(),
+        }
+    }
+
+    /// How things stand.
+    pub fn status(&self) -> RemoteStatus {
+        match self {
+            Self::Stored(remote) => remote.status(),
+            Self::Plain(image) => image.status(),
+        }
+    }
+
+    /// Tries again at once instead of waiting out delays.
+    pub fn retry_now(&self) {
+        match self {
+            Self::Stored(remote) => remote.retry_now(),
+            Self::Plain(image) => image.retry_now(),
+        }
+    }
+
+    /// The chunks a boot touches, if the image knows.
+    pub async fn boot_profile(&self) -> Result<BootProfile, BlockError> {
+        match self {
+            Self::Stored(remote) => remote.boot_profile().await,
+            Self::Plain(_) => Ok(BootProfile::default()),
+        }
+    }
+}
+
+impl Transport for Image {
+    fn image_size(&self) -> u64 {
+        match self {
+            Self::Stored(remote) => remote.image_size(),
+            Self::Plain(image) => image.image_size(),
+        }
+    }
+
+    async fn fetch(&self, chunk: ChunkId, urgency: Urgency) -> Result<Bytes, BlockError> {
+        match self {
+            Self::Stored(remote) => remote.fetch(chunk, urgency).await,
+            Self::Plain(image) => image.fetch(chunk, urgency).await,
+        }
+    }
+}
