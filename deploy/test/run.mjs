@@ -1,4 +1,5 @@
-// Runs the tests of what is deployed: `node deploy/test/run.mjs [--filter TEXT] [--target-dir DIR]`.
+// Runs the tests of what is deployed: `node deploy/test/run.mjs [--filter TEXT] [--target-dir DIR]
+// [--dockerfile]`.
 //
 // No container engine, no cloud: files are checked against their formats, and what they do is done step by step.
 
@@ -10,10 +11,11 @@ import { parseArgs } from "node:util";
 
 import { runTests } from "../../tests/runner.mjs";
 
-const { values: options } = parseArgs({ options: { filter: { type: "string" }, "target-dir": { type: "string" } } });
+const { values: options } = parseArgs({ options: { filter: { type: "string" }, "target-dir": { type: "string" }, dockerfile: { type: "boolean" } } });
 
 class World {
   root = fileURLToPath(new URL("../../", import.meta.url));
+  dockerfile = options.dockerfile;
   #ends = [];
 
   get targetDir() {
