@@ -207,8 +207,8 @@ static void away(struct file *f) {
 
 static void other_names(int round) {
     char path[64], other[64];
-    snprintf(path, sizeof path, "/work/d%d/sub%d", round % 4, round % 7);
-    snprintf(other, sizeof other, "/work/d%d/link%d", (round + 1) % 4, round % 5);
+    snprintf(path, sizeof path, "/space/d%d/sub%d", round % 4, round % 7);
+    snprintf(other, sizeof other, "/space/d%d/link%d", (round + 1) % 4, round % 5);
     if (mkdir(path, 0755) != 0)
         must(rmdir(path) == 0, "rmdir");
     if (symlink(path, other) != 0)
@@ -219,15 +219,15 @@ int main(int argc, char **argv) {
     must(argc == 3, "usage: names SEED ROUNDS");
     seed = (uint32_t)atoi(argv[1]) * 2654435761u + 1;
     int rounds = atoi(argv[2]);
-    must(mkdir("/work", 0755) == 0, "mkdir");
+    must(mkdir("/space", 0755) == 0, "mkdir");
     for (int d = 0; d < 4; d++) {
         char path[32];
-        snprintf(path, sizeof path, "/work/d%d", d);
+        snprintf(path, sizeof path, "/space/d%d", d);
         must(mkdir(path, 0755) == 0, "mkdir");
     }
     for (int i = 0; i < FILES; i++) {
-        snprintf(files[i].dir, sizeof files[i].dir, "/work/d%d", i % 4);
-        snprintf(files[i].path, sizeof files[i].path, "/work/d%d/file%d", i % 4, i);
+        snprintf(files[i].dir, sizeof files[i].dir, "/space/d%d", i % 4);
+        snprintf(files[i].path, sizeof files[i].path, "/space/d%d/file%d", i % 4, i);
         files[i].data = calloc(1, MOST + 1);
         must(files[i].data != 0, "calloc");
     }

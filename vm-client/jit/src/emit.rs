@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::mem::offset_of;
 
 use vm_cpu::assist::{self, Effects};
+use vm_cpu::flags::Flags;
 use vm_cpu::ir::{Code, Form, Op, Size, Slot, each_read, written_slot, written_vector};
 use vm_cpu::{Core, Exception, reg};
 use wasm_encoder::{InstructionSink, MemArg, ValType};
@@ -296,6 +297,11 @@ impl<'a> Emitter<'a> {
 
     fn slot_at(&self, slot: u8) -> MemArg {
         self.at(self.config.core + offset_of!(Core, regs) as u32 + 8 * u32::from(slot), 2)
+    }
+
+    /// The flags that arithmetic does not write.
+    fn other_flags_at(&self) -> MemArg {
+        self.at(self.config.core + (offset_of!(Core, flags) + offset_of!(Flags, rest)) as u32, 2)
     }
 
     fn mxcsr_at(&self) -> MemArg {

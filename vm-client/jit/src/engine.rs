@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use vm_cpu::assist::{self, Effects};
+use vm_cpu::assist::{self, Effects, X87};
 use vm_cpu::decode::{self, Context, Truncated};
 use vm_cpu::flags::bit;
 use vm_cpu::interp::{Done, Pause};
-use vm_cpu::ir::Op;
+use vm_cpu::ir::{Code, Op};
 use vm_cpu::{Cpu, Engine, Exit, Interpreter, Mode, Trap};
 use vm_mem::{Access, FrameId, Mmu, PAGE_SIZE, VirtAddr};
 
 use crate::cache::{Compiled, RegionId, Regions, spans};
 use crate::emit::{self, Config, GO_ON, Numbers, Why};
 use crate::host::{CodeHost, InstallError, Request, Runtime};
+use crate::lazy::Kind;
 use crate::links::Links;
 use crate::module;
 use crate::plan::{CodeSource, Found, Limits, plan};
@@ -34,7 +35,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threshold: 200, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 48 << 20 }
+        Self { threshold: 4000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 48 << 20 }
     }
 }
 
@@ -228,11 +229,12 @@ impl<H: CodeHost> Jit<H> {
         if self.inner.regions.size > self.options.code_budget {
             self.evict(mmu);
         }
-        if self.free_slots.is_empty() && self.reserved < MOST_SLOTS {
-            if let Ok(first) = self.host.reserve(SLOTS) {
-                self.reserved += SLOTS;
-                self.free_slots.extend((first..first + SLOTS).rev());
-            }
+        if self.free_slots.is_empty()
+            && self.reserved < MOST_SLOTS
+            && let Ok(first) = self.host.reserve(SLOTS)
+        {
+            self.reserved += SLOTS;
+            self.free_slots.extend((first..first + SLOTS).rev());
         }
         if self.free_slots.is_empty() {
             self.evict(mmu);
@@ -332,6 +334,7 @@ impl<H: CodeHost> Engine for Jit<H> {
 
     fn figures(&self) -> Vec<(String, f64)> {
         let mut figures = self.inner.profile.figures();
+        figures.extend(self.inner.most_requested());
         figures.push(("regions".to_owned(), self.inner.regions.iter().count() as f64));
         figures.push(("code bytes".to_owned(), self.inner.regions.size as f64));
         figures
@@ -356,6 +359,34 @@ impl Inner {
             }
         }
         None
+    }
+
+    /// What was requested most.
+    fn most_requested(&self) -> Vec<(String, f64)> {
+        let mut counts: HashMap<String, u64> = HashMap::new();
+        for (op, &count) in self.operations.all.iter().zip(&self.profile.requested) {
+            let name = match op.code {
+                Code::Assist => {
+                    let row = assist::row(op.assist_number());
+                    let x87 = row.name.starts_with("X87").then(|| X87::ALL.get(usize::from(op.b))).flatten();
+                    match x87 {
+                        Some(what) => format!("{what:?} {}", op.c),
+                        None => format!("{} {} {} {}", row.name, op.b, op.c, op.imm & 0xffff_ffff),
+                    }
+                }
+                code => format!("{code:?}"),
+            };
+            *counts.entry(name).or_default() += count;
+        }
+        for (kind, &count) in &self.profile.flag_kinds {
+            let kind = Kind(*kind);
+            let name = format!("flags {:?} {:?} {:?}", kind.base(), kind.size(), kind.carry());
+            *counts.entry(name).or_default() += count;
+        }
+        let mut counts: Vec<(String, u64)> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts.truncate(24);
+        counts.into_iter().map(|(name, count)| (format!("requested {name}"), count as f64)).collect()
     }
 
     /// Brings `Core::flags` up to date.
@@ -466,6 +497,7 @@ impl Call<'_> {
             self.inner.settle_flags();
         }
         self.inner.profile.assists += 1;
+        self.inner.profile.request(number as usize);
         if let Err(trap) = (row.run)(self.inner.interpreter.core(), self.mmu, op) {
             return self.refuse(Some(trap));
         }
@@ -476,6 +508,7 @@ impl Call<'_> {
         let Some(&op) = self.inner.operations.all.get(number as usize) else { return answer::REFUSED };
         self.inner.settle_flags();
         self.inner.profile.operations += 1;
+        self.inner.profile.request(number as usize);
         match self.inner.interpreter.one(self.mmu, op) {
             Done::Well | Done::CodeWritten => answer::DONE,
             Done::Trap(trap) => self.refuse(Some(trap)),
@@ -496,7 +529,8 @@ impl Call<'_> {
     fn flags(&mut self) -> u32 {
         self.inner.profile.flag_requests += 1;
         let args = self.inner.state.args;
-        if crate::lazy::Kind(args.kind).is_memory() {
+        *self.inner.profile.flag_kinds.entry(args.kind).or_default() += 1;
+        if Kind(args.kind).needs_memory() {
             self.inner.settle_flags();
         }
         let before = self.inner.interpreter.core().flags;

@@ -4,6 +4,7 @@
 //! `dec` keep the carry flag, which they would have to compute; at merges before them it is computed on the edges.
 
 use vm_cpu::assist::{self, AssistId, Effects};
+use vm_cpu::flags::bit;
 use vm_cpu::ir::{Code, Form, Op, Size, Slot};
 
 use crate::lazy::{Base, Carry, Kind};
@@ -90,9 +91,14 @@ pub fn is_foreign(op: &Op) -> bool {
             | Shld16
             | Shrd16
             | ReadFlags
-            | WriteFlags
             | SetZf
-    ) || is_odd_64(op.code)
+    ) || op.code == WriteFlags && !writes_other_flags(op)
+        || is_odd_64(op.code)
+}
+
+/// Whether an operation writes flags of which none is arithmetic, as `cld` does.
+pub fn writes_other_flags(op: &Op) -> bool {
+    op.code == Code::WriteFlags && op.imm as u32 & bit::ARITHMETIC == 0
 }
 
 /// Operations of 64 bits with flags, and some others: 32-bit code never has them, but nothing may depend on that.

@@ -27,6 +27,10 @@ pub struct Profile {
     pub flag_requests: u64,
     pub install_errors: u64,
     pub last_error: String,
+    /// How often each operation was requested, by its number, and what it is.
+    pub requested: Vec<u64>,
+    /// How often flags of each kind were requested.
+    pub flag_kinds: std::collections::BTreeMap<u32, u64>,
     /// Where compiling failed; not tried again.
     pub refused: HashSet<(FrameId, u32)>,
 }
@@ -39,6 +43,14 @@ impl Profile {
         self.wasm_bytes += wasm_bytes as u64;
         self.compile_ms += ms;
         self.longest_compile_ms = self.longest_compile_ms.max(ms);
+    }
+
+    /// Counts a request for the operation with this number.
+    pub fn request(&mut self, number: usize) {
+        if self.requested.len() <= number {
+            self.requested.resize(number + 1, 0);
+        }
+        self.requested[number] += 1;
     }
 
     /// All figures with their names.

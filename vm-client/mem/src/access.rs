@@ -3,6 +3,7 @@
 //! The fast path is one test of a flat-table word and a raw access. Everything else (a page crossing, a first touch, a
 //! page that holds code, a 64-bit space) goes through the slow path, which consults the page table.
 
+use crate::flat;
 use crate::table::bits;
 use crate::{Access, FrameId, MmId, Mmu, PAGE_SIZE, PageFault, Scalar, VirtAddr};
 
@@ -123,14 +124,14 @@ impl Mmu {
         if addr.0 >= self.fast_limit {
             return None;
         }
+        let half = if bit == bits::WRITE { flat::STORES } else { 0 };
         // SAFETY: below `fast_limit` the address is inside the active flat table, which lives until it is replaced.
-        let word = unsafe { *self.fast_words.add((addr.0 >> 12) as usize) };
-        let offset = addr.offset();
-        if word & bit == 0 || offset + len > PAGE_SIZE {
+        let distance = unsafe { *self.fast_words.add(half + (addr.0 >> 12) as usize) };
+        if distance == 0 || addr.offset() + len > PAGE_SIZE {
             return None;
         }
-        // SAFETY: words with a permission bit hold the offset of a frame that was handed out.
-        Some(unsafe { self.base.add((word & bits::FRAME) as usize + offset) })
+        // SAFETY: a word that is not zero leads to a frame that was handed out.
+        Some(unsafe { self.base.add((addr.0 as u32).wrapping_add(distance) as usize) })
     }
 
     #[cold]

@@ -2,19 +2,16 @@
 //! its accesses.
 //!
 //! Addresses are handed out as numbers. Generated code lives in the same memory as this crate and keeps to the rules of
-//! `access`: it follows a word only where the word's bit allows the access, and never across the end of a page.
+//! `access`: a word that is not zero is what to add to an address of its page for the
+//! offset from the first frame, and is never followed across the end of the page.
 
 use std::ops::Range;
 
-use crate::table::bits;
+use crate::flat;
 use crate::{Access, FrameId, Mmu, PAGE_SIZE, PageFault, VirtAddr};
 
-/// The bit of a flat-table word that lets loads through.
-pub const WORD_READ: u32 = bits::READ;
-/// The bit of a flat-table word that lets stores through.
-pub const WORD_WRITE: u32 = bits::WRITE;
-/// The bits of a flat-table word that are the offset of the frame from the first frame.
-pub const WORD_FRAME: u32 = bits::FRAME;
+/// How many bytes behind the flat table's words for loads those for stores are.
+pub const STORE_WORDS: u32 = (flat::STORES * 4) as u32;
 
 impl Mmu {
     /// The address of the active space's flat table, if it has one. Valid until another space becomes active.

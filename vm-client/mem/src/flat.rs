@@ -1,15 +1,19 @@
-//! Flat tables: one word a page for the whole 32-bit space, lent to recently run address spaces.
+//! Flat tables: two words a page for the whole 32-bit space, lent to recently run address spaces.
 //!
-//! A table is 4 MiB of which the host commits only touched pieces. It is filled on the slow path; the list of touched
+//! One word is for loads, one for stores: what to add to an address of the page for the offset from the first frame, or
+//! zero when the access needs the slow path. A table is 8 MiB of which the host commits only touched pieces. It is filled on the slow path; the list of touched
 //! pieces makes taking it back cost what was touched.
 
 use crate::reserve::{Region, ReserveError};
+use crate::table::bits;
 use crate::{MmId, Vpn};
 
 /// How many tables exist at most.
 const TABLES: usize = 16;
 /// Words in a table.
 pub(crate) const WORDS: u64 = 1 << 20;
+/// Where the words for stores begin, behind those for loads.
+pub(crate) const STORES: usize = WORDS as usize;
 /// Words in a piece: one host page.
 const PIECE_WORDS: usize = 1024;
 const PIECES: usize = WORDS as usize / PIECE_WORDS;
@@ -28,7 +32,7 @@ struct FlatTable {
 
 impl FlatTable {
     fn new() -> Result<Self, ReserveError> {
-        Ok(Self { region: Region::reserve(WORDS * 4)?, touched: [0; PIECES / 64], owner: None, last_used: 0 })
+        Ok(Self { region: Region::reserve(WORDS * 8)?, touched: [0; PIECES / 64], owner: None, last_used: 0 })
     }
 
     fn words(&self) -> *mut u32 {
@@ -40,8 +44,11 @@ impl FlatTable {
             while *bits != 0 {
                 let piece = group * 64 + bits.trailing_zeros() as usize;
                 *bits &= *bits - 1;
-                // SAFETY: the piece is inside the table, which only this struct writes.
-                unsafe { self.region.base().cast::<u32>().add(piece * PIECE_WORDS).write_bytes(0, PIECE_WORDS) };
+                for half in [0, STORES] {
+                    let first = half + piece * PIECE_WORDS;
+                    // SAFETY: the piece is inside the table, which only this struct writes.
+                    unsafe { self.region.base().cast::<u32>().add(first).write_bytes(0, PIECE_WORDS) };
+                }
             }
         }
     }
@@ -100,6 +107,7 @@ impl FlatTables {
         self.tables[id.0 as usize].words()
     }
 
+    /// Sets the words of a page from an entry in the form of [`Pte::fast_word`](crate::table::Pte::fast_word).
     pub(crate) fn set(&mut self, id: TableId, page: Vpn, word: u32) {
         if page.0 >= WORDS {
             return;
@@ -113,8 +121,12 @@ impl FlatTables {
             return;
         }
         table.touched[piece / 64] |= bit;
-        // SAFETY: `index` is below WORDS, the length of the table, and `&mut self` excludes other accesses.
-        unsafe { table.words().add(index).write(word) };
+        let distance = (word & bits::FRAME).wrapping_sub((index << 12) as u32);
+        for (half, bit) in [(0, bits::READ), (STORES, bits::WRITE)] {
+            let word = if word & bit != 0 { distance } else { 0 };
+            // SAFETY: `index` is below WORDS, half the length of the table, and `&mut self` excludes other accesses.
+            unsafe { table.words().add(half + index).write(word) };
+        }
     }
 }
 
@@ -123,7 +135,7 @@ mod tests {
     use super::*;
 
     fn word(tables: &FlatTables, id: TableId, page: usize) -> u32 {
-        assert!(page < WORDS as usize);
+        assert!(page < 2 * WORDS as usize);
         // SAFETY: inside the table, and no write runs at the same time.
         unsafe { tables.words(id).add(page).read() }
     }
@@ -133,8 +145,9 @@ mod tests {
         let mut tables = FlatTables::new().unwrap();
         let ids: Vec<_> = (0..TABLES as u32).map(|n| tables.lend(MmId(n))).collect();
         assert!(ids.iter().all(|(_, loser)| loser.is_none()));
-        tables.set(ids[1].0, Vpn(0xbffff), 7);
-        assert_eq!(word(&tables, ids[1].0, 0xbffff), 7);
+        tables.set(ids[1].0, Vpn(0xbffff), 0x5000 | bits::READ);
+        assert_eq!(word(&tables, ids[1].0, 0xbffff).wrapping_add(0xbfff_f123), 0x5123);
+        assert_eq!(word(&tables, ids[1].0, STORES + 0xbffff), 0);
         tables.touch(ids[0].0);
         assert_eq!(tables.lend(MmId(99)), (ids[1].0, Some(MmId(1))));
         assert_eq!(word(&tables, ids[1].0, 0xbffff), 0);

@@ -122,7 +122,7 @@ impl Emitter<'_> {
             self.w().local_get(local::FUEL).i64_const(undone).i64_add().local_set(local::FUEL);
             self.const32(next);
             self.w().local_set(local::WHERE).i32_const(LEAVE).local_set(local::HOW);
-            self.to_exit();
+            self.leave_by_exit();
             self.close();
         }
     }
@@ -180,12 +180,12 @@ impl Emitter<'_> {
                 // Whoever called compares; where nobody did, the table may know.
                 self.w().i32_const(LOOK_UP).i32_const(LEAVE).local_get(local::DEPTH).i32_const(DEPTH as i32).i32_eq();
                 self.w().select().local_set(local::HOW);
-                self.to_exit();
+                self.leave_by_exit();
             }
             End::JumpIndirect => {
                 self.get32(op.a);
                 self.w().local_set(local::WHERE).i32_const(LOOK_UP).local_set(local::HOW);
-                self.to_exit();
+                self.leave_by_exit();
             }
             End::Exit => {
                 let fault = ExitReason::ALL.get(usize::from(op.c)).is_some_and(|reason| reason.is_fault());
@@ -204,7 +204,7 @@ impl Emitter<'_> {
         self.open_if(None);
         address(self);
         self.w().local_set(local::WHERE).i32_const(LEAVE).local_set(local::HOW);
-        self.to_exit();
+        self.leave_by_exit();
         self.close();
     }
 
@@ -223,7 +223,7 @@ impl Emitter<'_> {
             let address = self.region.nodes[to].start();
             self.const32(address);
             self.w().local_set(local::WHERE).i32_const(LEAVE).local_set(local::HOW);
-            self.to_exit();
+            self.leave_by_exit();
         } else if self.shape.is_merge[to] {
             self.branch_to(Label::Before(to));
         } else {
@@ -237,11 +237,11 @@ impl Emitter<'_> {
         let how = cell.map_or(LEAVE, |cell| LINK + cell as i32);
         self.const32(address);
         self.w().local_set(local::WHERE).i32_const(how).local_set(local::HOW);
-        self.to_exit();
+        self.leave_by_exit();
     }
 
     /// Goes to the exit code.
-    fn to_exit(&mut self) {
+    fn leave_by_exit(&mut self) {
         self.kind_to_local();
         self.branch_to(Label::Exit);
     }
@@ -253,7 +253,22 @@ impl Emitter<'_> {
         if self.may_leave {
             self.w().i32_const(STOP).local_set(local::HOW);
         }
-        self.to_exit();
+        self.leave_by_exit();
+    }
+
+    /// Pops a condition and stops here if it holds.
+    pub(super) fn stop_if(&mut self, why: Why) {
+        let exit = self.exit_here(why);
+        if self.may_leave {
+            self.open_if(None);
+            self.stop(why);
+            return self.close();
+        }
+        // Setting these does no harm where the function goes on.
+        self.w().i32_const(exit as i32).local_set(local::WHERE);
+        self.kind_to_local();
+        let depth = self.depth_of(Label::Exit);
+        self.w().br_if(depth);
     }
 
     // ---- calls ----

@@ -7,7 +7,7 @@ use std::mem::offset_of;
 
 use vm_cpu::Exception;
 use vm_cpu::ir::{Form, Op, Size, Slot, VSlot};
-use vm_mem::{WORD_FRAME, WORD_READ, WORD_WRITE};
+use vm_mem::STORE_WORDS;
 use wasm_encoder::{BlockType, MemArg, ValType};
 
 use super::{Emitter, Why, local, state_offset};
@@ -55,20 +55,18 @@ impl Emitter<'_> {
 
     /// Pops an address into its local and pushes whether the access needs the slow path; the flat table's word is in its
     /// local.
-    fn needs_slow_path(&mut self, bytes: u32, bit: u32) {
-        let word = MemArg { offset: 0, align: 2, memory_index: 0 };
+    fn needs_slow_path(&mut self, bytes: u32, words: u32) {
+        let word = MemArg { offset: u64::from(words), align: 2, memory_index: 0 };
         self.w()
             .local_tee(local::ADDRESS)
-            .i32_const(10)
+            .i32_const(12)
             .i32_shr_u()
-            .i32_const(0x003f_fffc)
-            .i32_and()
+            .i32_const(2)
+            .i32_shl()
             .local_get(local::FLAT)
             .i32_add()
             .i32_load(word)
             .local_tee(local::WORD)
-            .i32_const(bit as i32)
-            .i32_and()
             .i32_eqz();
         if bytes > 1 {
             self.w()
@@ -83,14 +81,7 @@ impl Emitter<'_> {
 
     /// Pushes where the data is, from the word and the address.
     fn place_of_data(&mut self) {
-        self.w()
-            .local_get(local::WORD)
-            .i32_const(WORD_FRAME as i32)
-            .i32_and()
-            .local_get(local::ADDRESS)
-            .i32_const(!WORD_FRAME as i32)
-            .i32_and()
-            .i32_or();
+        self.w().local_get(local::WORD).local_get(local::ADDRESS).i32_add();
     }
 
     fn data(&self, align: u32) -> MemArg {
@@ -99,14 +90,12 @@ impl Emitter<'_> {
 
     /// Pops an address and pushes where its bytes can be loaded from.
     fn loadable(&mut self, bytes: u32, why: Why) {
-        self.needs_slow_path(bytes, WORD_READ);
+        self.needs_slow_path(bytes, 0);
         self.open_if(Some(ValType::I32));
         self.w().i32_const(Request::Load as i32).local_get(local::ADDRESS).i32_const(bytes as i32);
         self.request();
         self.w().local_tee(local::WORD).i32_const(-1).i32_eq();
-        self.open_if(None);
-        self.stop(why);
-        self.close();
+        self.stop_if(why);
         self.w().local_get(local::WORD);
         self.w().else_();
         self.place_of_data();
@@ -144,7 +133,7 @@ impl Emitter<'_> {
 
     /// Stores what `value` pushes, with `put`, to the address on the stack.
     fn store_with(&mut self, bytes: u32, value: impl Fn(&mut Self), put: impl Fn(&mut Self, MemArg)) {
-        self.needs_slow_path(bytes, WORD_WRITE);
+        self.needs_slow_path(bytes, STORE_WORDS);
         self.open_if(None);
         self.w().i32_const(0);
         value(self);
@@ -152,9 +141,7 @@ impl Emitter<'_> {
         put(self, MemArg { align: 0, ..bounce });
         self.w().i32_const(Request::Store as i32).local_get(local::ADDRESS).i32_const(bytes as i32);
         self.request();
-        self.open_if(None);
-        self.stop(Why::Refused { stores_back: false });
-        self.close();
+        self.stop_if(Why::Refused { stores_back: false });
         self.w().else_();
         self.place_of_data();
         value(self);

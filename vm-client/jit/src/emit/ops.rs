@@ -169,6 +169,12 @@ impl Emitter<'_> {
                 };
                 self.set64(op.dst);
             }
+            WriteFlags => {
+                let (at, mask) = (self.other_flags_at(), op.imm as i32);
+                self.w().i32_const(0).i32_const(0).i32_load(at).i32_const(!mask).i32_and();
+                self.get32(op.a);
+                self.w().i32_const(mask).i32_and().i32_or().i32_store(at);
+            }
             GetH => {
                 self.get32(op.a);
                 self.w().i32_const(8).i32_shr_u().i32_const(0xff).i32_and();
