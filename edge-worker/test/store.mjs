@@ -17,11 +17,12 @@ export function envelope(object) {
 }
 
 /** The smallest manifest: an image of no bytes. */
-function manifest() {
+function manifest(created) {
   const root = Buffer.alloc(56);
   root.write("VMDM", 0, "latin1");
   root.writeUInt16LE(1, 4);
   root.set([17, 10, 1, 1], 8);
+  root.writeUInt32LE(created, 24);
   return root;
 }
 
@@ -38,7 +39,7 @@ export class Store {
       object.writeUInt32LE(n, 0);
       store.chunks.push(await store.add(object));
     }
-    store.manifest = await store.add(manifest());
+    store.manifest = await store.add(manifest(tenant ? 1 : 0));
     const record = { name: "demo", tag: "latest", manifest: store.manifest, size: 0, created: 0, transport: ["ws", "http"] };
     store.record = `${JSON.stringify(record)}\n`;
     await store.write("t/demo/latest.json", store.record);
