@@ -1,4 +1,5 @@
-// Runs the tests of the browser client: `node tests/browser/run.mjs --block-server FILE [--filter TEXT]`.
+// Runs the tests of the browser client: `node tests/browser/run.mjs --block-server FILE [--folder worker] [--filter TEXT]`.
+// The folder `worker` has those that need the built Worker.
 //
 // They share one block-server with the demo store and one headless Chromium; each browser test gets a fresh browser
 // context, so no test sees another's saved changes.
@@ -11,4 +12,5 @@ const option = (name) => {
   return at < 0 ? undefined : process.argv[at + 1];
 };
 
-await runTests(new URL(".", import.meta.url), await World.start(option("block-server")), option("filter"));
+const folder = option("folder") ? `./${option("folder")}/` : ".";
+await runTests(new URL(folder, import.meta.url), await World.start(option("block-server")), option("filter"));

@@ -29,6 +29,8 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         }
     }
     let suites = |name: &str| wanted.is_empty() || wanted.contains(&name);
+    // These fetch and compile what only a deployment needs, and run when they are named.
+    let named = |name: &str| wanted.contains(&name);
     setup::for_tests()?;
     let mut total = Count::default();
     if suites("native") {
@@ -56,7 +58,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
             }
         }
     }
-    if suites("worker") {
+    if named("worker") {
         say("tests of the Worker in workerd");
         worker::check()?;
         demo::run(&["--no-serve".to_owned()])?;
@@ -81,8 +83,14 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
             tests.arg("--filter").arg(filter);
         }
         total.add(counted(&mut tests, libtest_line)?);
+        let mut tests = node::script("tests/browser/run.mjs");
+        tests.arg("--block-server").arg(demo::server_program()).args(["--folder", "worker"]);
+        if let Some(filter) = filter {
+            tests.arg("--filter").arg(filter);
+        }
+        total.add(counted(&mut tests, libtest_line)?);
     }
-    if suites("deploy") {
+    if named("deploy") {
         say("tests of what is deployed");
         node::ensure_worker_packages()?;
         let mut tests = node::script("deploy/test/run.mjs");
@@ -93,8 +101,6 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         total.add(counted(&mut tests, libtest_line)?);
     }
     if suites("browser") {
-        // A tab boots from the Worker, too.
-        worker::build()?;
         say("tests in the browser and in Node");
         demo::run(&["--no-serve".to_owned()])?;
         let mut tests = node::script("tests/browser/run.mjs");

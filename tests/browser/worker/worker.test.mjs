@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 
-import { LocalWorker } from "../../edge-worker/local.mjs";
-import { site, store, until } from "./world.mjs";
+import { LocalWorker } from "../../../edge-worker/local.mjs";
+import { site, store, until } from "../world.mjs";
 
 export function tests(test, world) {
   for (const [how, vars] of [
