@@ -42,7 +42,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::NotFound => Self::absent(),
-            ReadError::Corrupt => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the stored object is damaged"),
+            ReadError::Corrupt => Self::new(StatusCode::INTERNAL_SERVER_ERROR, http::DAMAGED),
             ReadError::Unauthorized => Self::new(StatusCode::UNAUTHORIZED, "not permitted"),
             ReadError::Upstream(text) => Self::new(StatusCode::BAD_GATEWAY, text),
             ReadError::RateLimited(after) => Self::limited(after),

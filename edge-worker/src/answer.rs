@@ -121,7 +121,7 @@ pub fn problem(status: u16, detail: &str) -> Result<Response> {
 pub fn unread(error: &ReadError) -> Result<Response> {
     match error {
         ReadError::NotFound => problem(404, "the store has no such object"),
-        ReadError::Corrupt => problem(500, "the stored object is damaged"),
+        ReadError::Corrupt => problem(500, http::DAMAGED),
         ReadError::Unauthorized => {
             let response = problem(401, "a token is needed, and a good one")?;
             response.headers().set("www-authenticate", "Bearer")?;

@@ -107,6 +107,16 @@ pub fn problem(status: u16, title: &str, detail: &str) -> String {
     body
 }
 
+/// The detail of a 500 that is about the object: its stored bytes fail the server's check, past all caches. Any other 500 is
+/// the server's own trouble, and passes.
+pub const DAMAGED: &str = "the stored object is damaged";
+
+/// Whether an answer says that the object is [`DAMAGED`].
+pub fn tells_damage(status: u16, body: &[u8]) -> bool {
+    let problem = || serde_json::from_slice::<serde_json::Value>(body).ok();
+    status == 500 && problem().is_some_and(|problem| problem.get("detail").is_some_and(|detail| detail == DAMAGED))
+}
+
 /// Parses the body of a batch request: 1 to 64 hashes of 32 bytes, as in a GET frame.
 pub fn batch(body: &[u8]) -> Option<Vec<Hash>> {
     let (hashes, rest) = body.as_chunks::<32>();
@@ -126,6 +136,14 @@ pub fn batch_item(frame: &ServerFrame) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_answer_about_the_object_tells_damage() {
+        assert!(tells_damage(500, problem(500, "Internal Server Error", DAMAGED).as_bytes()));
+        for (status, body) in [(500, ""), (500, "<html>"), (502, DAMAGED), (500, r#"{"detail":"out of memory"}"#)] {
+            assert!(!tells_damage(status, body.as_bytes()), "{status} {body}");
+        }
+    }
 
     #[test]
     fn ranges_follow_rfc_9110() {

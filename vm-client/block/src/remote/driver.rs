@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use block_proto::frame::ErrorCode;
 use block_proto::{
-    ClientConfig, ClientEvent, ClientSession, Hash, MAX_OBJECT, Priority, SOCKET_PATH, SUBPROTOCOL, key,
+    ClientConfig, ClientEvent, ClientSession, Hash, MAX_OBJECT, Priority, SOCKET_PATH, SUBPROTOCOL, http, key,
 };
 use bytes::Bytes;
 use vm_rt::Sleep;
@@ -363,6 +363,11 @@ impl<N: Network + 'static> Driver<N> {
             Ok(reply) if matches!(reply.status, 400 | 404 | 410) => {
                 self.http_answers(0);
                 return self.refuted(hash, &source, &format!("status {}", reply.status), false);
+            }
+            // The server looked past its caches: waiting does not mend it.
+            Ok(reply) if http::tells_damage(reply.status, &reply.body) => {
+                self.http_answers(0);
+                return self.refuted(hash, &source, http::DAMAGED, true);
             }
             Ok(reply) => format!("status {}", reply.status),
             Err(error) => error.to_string(),
