@@ -32,10 +32,13 @@ pub(super) async fn dial(url: &str, protocol: &str, trust: &Trust) -> Result<Nat
     request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
     let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_LIMIT)).max_frame_size(Some(MESSAGE_LIMIT));
     #[cfg(feature = "tls")]
-    let connector = trust.sockets.clone().map(tokio_tungstenite::Connector::Rustls);
+    let connecting = {
+        let connector = trust.sockets.clone().map(tokio_tungstenite::Connector::Rustls);
+        tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, connector)
+    };
     #[cfg(not(feature = "tls"))]
-    let (connector, _) = (None, trust);
-    let connected = tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, connector).await;
+    let (connecting, _) = (tokio_tungstenite::connect_async_with_config(request, Some(config), true), trust);
+    let connected = connecting.await;
     let (stream, _) = connected.map_err(trouble)?;
     let (outgoing, to_send) = unbounded_channel();
     let (received, incoming) = unbounded_channel();
