@@ -73,13 +73,15 @@ export class PlainHost {
     const path = decodeURIComponent(new URL(request.url, this.url).pathname);
     this.asked.push(path);
     response.setHeader("Access-Control-Allow-Origin", "*");
+    // What the browser kept of an earlier state would be another test.
+    response.setHeader("Cache-Control", "no-store");
     if (this.ranges !== "hidden") response.setHeader("Access-Control-Expose-Headers", "Content-Range, ETag");
     if (path === "/debian.ext2") return this.#image(request, response);
     const piece = /^\/debian\.ext2\.(meta|c([0-9a-f]{6})\.txt)$/.exec(path);
     if (piece) return this.#piece(piece, response);
     const content = this.#content(path);
     if (content === undefined) return response.writeHead(404).end("not here");
-    const type = TYPES[/\.\w+$/.exec(path)?.[0]] ?? "application/octet-stream";
+    const type = path.endsWith("/") ? TYPES[".html"] : (TYPES[/\.\w+$/.exec(path)?.[0]] ?? "application/octet-stream");
     const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
     const body = Buffer.from(content);
     if (!range || this.ranges !== "ok") return response.writeHead(200, { "Content-Type": type }).end(body);
@@ -102,11 +104,11 @@ export class PlainHost {
     const size = statSync(this.image).size;
     const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
     if (!range || this.ranges === "whole" || this.ranges === "gzip") {
-      const headers = this.ranges === "gzip" ? { "Content-Encoding": "gzip" } : { "Content-Length": size };
+      const headers = this.ranges === "gzip" ? { "Content-Encoding": "gzip" } : {};
+      // The start of it is enough: a client that has understood reads no further.
+      const start = this.#slice(0, CHUNK);
       response.writeHead(200, { "Content-Type": "application/octet-stream", ...headers });
-      // A client that has understood does not wait for the end.
-      const first = this.#slice(0, CHUNK);
-      return response.write(this.ranges === "gzip" ? gzipSync(first) : first);
+      return response.end(this.ranges === "gzip" ? gzipSync(start) : start);
     }
     const [first, last] = [Number(range[1]), Math.min(Number(range[2]), size - 1)];
     const headers = { "Content-Range": `bytes ${first}-${last}/${size}`, "Accept-Ranges": "bytes", ETag: this.etag };

@@ -19,20 +19,21 @@ fuzz_target!(|messages: Vec<(u16, Vec<u8>)>| {
         while let Some(action) = session.poll_action() {
             match action {
                 ServerAction::Open { .. } => session.opened(Ok(())),
-                ServerAction::Read { hash, .. } => reading.push(hash),
+                ServerAction::Read { hash, fresh, .. } => reading.push((hash, fresh)),
+                ServerAction::Profile { .. } => {}
                 ServerAction::Close { .. } => assert!(session.is_closed()),
             }
         }
         assert!(reading.len() <= config.max_reads || session.is_closed());
         if wait % 2 == 0
-            && let Some(hash) = reading.pop()
+            && let Some((hash, fresh)) = reading.pop()
         {
             let answer = if wait % 3 == 0 {
                 Err(ReadError::NotFound)
             } else {
                 Ok((envelope::seal_raw(&message), Tier::Origin))
             };
-            session.object(hash, answer);
+            session.object(hash, fresh, answer);
         }
         if wait % 5 == 0 {
             session.poll_transmit();

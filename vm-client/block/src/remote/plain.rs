@@ -99,8 +99,11 @@ impl<N: Network + 'static> PlainImage<N> {
         };
         let mut patience = Patience { options, start, tries: 0 };
         let (size, version) = loop {
-            match inner.measure(patience.cache()).await {
+            // What a cache has of the file may be of an earlier version.
+            match inner.measure(CacheMode::Reload).await {
                 Ok(found) => break found,
+                // Said by the server itself, past all caches.
+                Err(Refusal::Useless(reason)) => return Err(OpenError::Bad { image: url.to_owned(), reason }),
                 Err(refusal) => patience.wait_or_give_up(&inner, refusal).await?,
             }
         };
@@ -193,13 +196,14 @@ impl Patience {
         refusal: Refusal,
     ) -> Result<(), OpenError> {
         let image = inner.url.clone();
+        let waited = inner.host.clock.monotonic().saturating_sub(self.start);
+        let late = self.options.patience.is_some_and(|patience| waited >= patience);
         let reason = match refusal {
             Refusal::Absent(reason) => return Err(OpenError::Unknown { image, reason }),
-            Refusal::Useless(reason) if self.tries > 0 => return Err(OpenError::Bad { image, reason }),
+            Refusal::Useless(reason) if self.tries > 0 || late => return Err(OpenError::Bad { image, reason }),
             Refusal::Useless(reason) | Refusal::Passing(reason) => reason,
         };
-        let waited = inner.host.clock.monotonic().saturating_sub(self.start);
-        if self.options.patience.is_some_and(|patience| waited >= patience) {
+        if late {
             return Err(OpenError::Unreachable { image, reason });
         }
         inner.pause(self.tries).await;
