@@ -14,8 +14,11 @@ pub struct NativeOptions {
 }
 
 impl NativeOptions {
-    /// What the environment says: `SSL_CERT_FILE`, as OpenSSL's programs have it.
+    /// What the environment says: `SSL_CERT_FILE`, as OpenSSL's programs have it. A build without TLS has no use for it.
     pub fn from_env() -> Self {
+        if cfg!(not(feature = "tls")) {
+            return Self::default();
+        }
         let ca = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
         Self { ca: ca.map(PathBuf::from) }
     }
