@@ -26,7 +26,9 @@ export function startGet(meter, url, reload, limit, range, read = readWithFetch)
 
 export async function readWithFetch(url, reload, limit, signal, range) {
   const headers = range ? { Range: range } : {};
-  const response = await fetch(url, { cache: reload ? "reload" : "default", credentials: "omit", signal, headers });
+  const options = { cache: reload ? "reload" : "default", credentials: "omit", signal };
+  const asked = fetch(url, { ...options, headers });
+  const response = await (range ? asked.catch((error) => compressedAnswer(url, options, error)) : asked);
   const header = (name) => response.headers.get(name) ?? undefined;
   const { status } = response;
   if (range && status !== 206) {
@@ -39,6 +41,13 @@ export async function readWithFetch(url, reload, limit, signal, range) {
   const body = new Uint8Array(await response.arrayBuffer());
   if (body.length > limit) throw new Error(`the answer has ${body.length} bytes, more than ${limit}`);
   return { status, body, header };
+}
+
+/** A part that comes compressed although nobody asked for it looks to a page like a lost network: Chromium drops the answer. */
+async function compressedAnswer(url, options, error) {
+  const whole = await fetch(url, { ...options, method: "HEAD" });
+  if (!whole.headers.has("content-encoding")) throw error;
+  return whole;
 }
 
 export class SocketWire {

@@ -103,7 +103,7 @@ impl<N: Network + 'static> PlainImage<N> {
             match inner.measure(CacheMode::Reload).await {
                 Ok(found) => break found,
                 // Said by the server itself, past all caches.
-                Err(Refusal::Useless(reason)) => return Err(OpenError::Bad { image: url.to_owned(), reason }),
+                Err(Refusal::Useless(reason)) => return Err(bad(url, &reason)),
                 Err(refusal) => patience.wait_or_give_up(&inner, refusal).await?,
             }
         };
@@ -200,7 +200,7 @@ impl Patience {
         let late = self.options.patience.is_some_and(|patience| waited >= patience);
         let reason = match refusal {
             Refusal::Absent(reason) => return Err(OpenError::Unknown { image, reason }),
-            Refusal::Useless(reason) if self.tries > 0 || late => return Err(OpenError::Bad { image, reason }),
+            Refusal::Useless(reason) if self.tries > 0 || late => return Err(bad(&image, &reason)),
             Refusal::Useless(reason) | Refusal::Passing(reason) => reason,
         };
         if late {
@@ -375,6 +375,12 @@ impl FileVersion {
         };
         differ(&self.last_modified, &other.last_modified).or_else(|| differ(&self.etag, &other.etag)).unwrap_or(false)
     }
+}
+
+/// The error names the image; a reason that begins with it says it twice.
+fn bad(image: &str, reason: &str) -> OpenError {
+    let reason = reason.strip_prefix(image).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(reason);
+    OpenError::Bad { image: image.to_owned(), reason: reason.to_owned() }
 }
 
 fn passing(error: super::NetError) -> Refusal {
