@@ -1,5 +1,8 @@
 //! The machine.
 
+#[cfg(all(test, feature = "native"))]
+mod tests;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
@@ -157,6 +160,7 @@ impl Machine {
         self.handout.set_taker(None);
         // Tasks hold the kernel and the kernel holds them.
         self.kernel.executor.clear();
+        self.kernel.processes.clear();
         let unmount = self.unmount.borrow_mut().take();
         if let Some(unmount) = unmount {
             unmount();

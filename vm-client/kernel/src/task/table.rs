@@ -59,6 +59,20 @@ impl ProcessTable {
         self.groups.borrow().values().filter(|group| group.pgrp.get() == pgrp).cloned().collect()
     }
 
+    /// Forgets every task and process, running or not: the machine is gone. Nobody is told.
+    pub fn clear(&self) {
+        let groups = std::mem::take(&mut *self.groups.borrow_mut());
+        let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+        for group in groups.values() {
+            // A process and its threads refer to each other. Dropped outside the borrows.
+            let threads = std::mem::take(&mut *group.threads.borrow_mut());
+            let children = std::mem::take(&mut *group.children.borrow_mut());
+            let tracees = std::mem::take(&mut *group.tracees.borrow_mut());
+            drop((threads, children, tracees));
+        }
+        drop((tasks, groups));
+    }
+
     /// How many tasks there are.
     pub fn task_count(&self) -> usize {
         self.tasks.borrow().len()
