@@ -5,7 +5,7 @@
 //! - [`Network`] and [`Socket`]: what the host provides. The `native` module has those of a process; the browser's are in
 //!   `vm-browser`.
 //! - `driver`: the one future that owns the connection; `wants`: what is asked for, and who waits; `policy`: when to
-//!   connect, when to use HTTP; `trial`: what was tried for one object.
+//!   connect, when to use HTTP; `trial`: what was tried for one object; `probe`: whether the network is there at all.
 //!
 //! Loss of the network is never an error here: requests wait and [`Remote::status`] says so. Only what is verifiably
 //! absent, or corrupt from every source, fails.
@@ -30,6 +30,7 @@ pub mod native;
 mod open;
 pub mod plain;
 mod policy;
+mod probe;
 mod status;
 mod trial;
 mod wants;

@@ -131,4 +131,8 @@ export interface Stats {
   retired: number;
   /** Whether the server cannot be reached. */
   offline: boolean;
+  /** Objects of the image that came and were refused, because they were not what was asked for. */
+  damaged: number;
+  /** Connections that were lost or given up. */
+  losses: number;
 }

@@ -10,7 +10,7 @@ const TURN_MS = 8;
 const TIMER_FLOOR_MS = 5;
 const STATS_MS = 200;
 const FS_CALLS = new Set(["open", "read", "write", "chown", "close", "stat", "read_dir", "mkdir", "remove", "rename", "watch", "unwatch"]);
-const STATS = ["diskWaiting", "diskLatency", "chunks", "overlayBytes", "memory", "tasks", "created", "retired", "offline"];
+const STATS = ["diskWaiting", "diskLatency", "chunks", "overlayBytes", "memory", "tasks", "created", "retired", "offline", "damaged", "losses"];
 
 /**
  * @param {{ post(report: import("./protocol.js").Report, transfer?: ArrayBuffer[]): void }} port

@@ -112,6 +112,12 @@ pub struct Stats {
     /// Whether the server cannot be reached.
     #[wasm_bindgen(readonly)]
     pub offline: bool,
+    /// Objects that came and were refused, because they were not what was asked for.
+    #[wasm_bindgen(readonly)]
+    pub damaged: f64,
+    /// Connections that were lost or given up.
+    #[wasm_bindgen(readonly)]
+    pub losses: f64,
 }
 
 #[wasm_bindgen]

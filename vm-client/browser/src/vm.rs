@@ -302,6 +302,8 @@ impl Vm {
             created: count(status.created),
             retired: count(status.retired),
             offline: matches!(link.link, Link::Offline { .. }),
+            damaged: count(link.damaged),
+            losses: count(link.losses),
         }
     }
 }

@@ -19,23 +19,38 @@ use vm_rt::Sleep;
 
 use super::host::{HttpReply, NetError, Network, Socket};
 use super::policy::{SocketPolicy, backoff};
+use super::probe::Probe;
 use super::status::Link;
-use super::trial::Trial;
+use super::trial::{Refusal, Trial, Verdict};
 use super::wants::{Command, Failure, Shared};
 use super::{RemoteHost, verify};
 use crate::Urgency;
 
-/// As many connections as browsers open to one host.
-const HTTP_AT_ONCE: usize = 6;
+mod stuck;
+
+/// Browsers open six connections to a host; one is left for the probe.
+const HTTP_AT_ONCE: usize = 5;
 /// Of these, as many as may be taken by what nobody waits for.
 const HTTP_PREFETCH: usize = 4;
+/// Time for a socket to open; after it, the attempt counts as failed.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 type Local<T> = Pin<Box<dyn Future<Output = T>>>;
 
 enum Wire<N: Network> {
     Down,
-    Connecting { since: Duration, future: Local<Result<N::Socket, NetError>> },
-    Up { since: Duration, socket: Rc<N::Socket>, next: Local<Result<Bytes, NetError>>, accepted: bool },
+    Connecting {
+        since: Duration,
+        future: Local<Result<N::Socket, NetError>>,
+    },
+    Up {
+        since: Duration,
+        socket: Rc<N::Socket>,
+        next: Local<Result<Bytes, NetError>>,
+        accepted: bool,
+        /// Objects that it kept waiting for and that came over HTTP meanwhile, since it last brought one.
+        overtaken: u32,
+    },
 }
 
 enum Place {
@@ -44,7 +59,7 @@ enum Place {
     /// To be asked for over HTTP as soon as there is room.
     HttpQueue,
     /// Under way over HTTP.
-    Http { base: usize, future: Local<Result<HttpReply, NetError>> },
+    Http { base: usize, since: Duration, future: Local<Result<HttpReply, NetError>> },
     /// Waiting out a delay.
     Delay { until: Duration },
 }
@@ -54,6 +69,8 @@ struct Want {
     since: Duration,
     place: Place,
     trial: Trial,
+    /// Whether the socket was given up on for it.
+    overtaking: bool,
 }
 
 /// See the module.
@@ -65,6 +82,12 @@ pub(super) struct Driver<N: Network> {
     bases: Vec<String>,
     wire: Wire<N>,
     wants: HashMap<Hash, Want>,
+    manifest: Hash,
+    probe: Probe,
+    /// When an object or a definite answer last came.
+    heard_at: Duration,
+    /// How often slow answers were not waited for, since one came soon.
+    caution: u32,
     sleep: Option<Sleep>,
 }
 
@@ -79,8 +102,12 @@ impl<N: Network + 'static> Driver<N> {
         sockets: bool,
     ) -> Self {
         Self {
+            heard_at: host.clock.monotonic(),
+            caution: 0,
             host,
             shared,
+            manifest: config.manifest,
+            probe: Probe::default(),
             session: ClientSession::new(config),
             policy: SocketPolicy::new(sockets),
             bases,
@@ -114,7 +141,7 @@ impl<N: Network + 'static> Driver<N> {
 
     fn want(&mut self, hash: Hash, demand: bool) {
         let since = self.now();
-        let fresh = || Want { demand, since, place: Place::Session, trial: Trial::default() };
+        let fresh = || Want { demand, since, place: Place::Session, trial: Trial::default(), overtaking: false };
         let want = self.wants.entry(hash).or_insert_with(fresh);
         if demand && !want.demand {
             (want.demand, want.since) = (true, since);
@@ -137,10 +164,14 @@ impl<N: Network + 'static> Driver<N> {
             }
             Wire::Down => false,
             Wire::Connecting { since, future } => match future.as_mut().poll(cx) {
+                Poll::Pending if now >= *since + CONNECT_LIMIT => {
+                    self.hang_up(None, "no answer to the attempt to connect");
+                    true
+                }
                 Poll::Pending => false,
                 Poll::Ready(Ok(socket)) => {
                     let (since, socket) = (*since, Rc::new(socket));
-                    self.wire = Wire::Up { since, next: receive(&socket), socket, accepted: false };
+                    self.wire = Wire::Up { since, next: receive(&socket), socket, accepted: false, overtaken: 0 };
                     self.session.connected(now);
                     true
                 }
@@ -205,6 +236,10 @@ impl<N: Network + 'static> Driver<N> {
                 ClientEvent::Object { hash, envelope, .. } => {
                     self.shared.received(envelope.len());
                     self.shared.set_link(Link::Socket);
+                    if let Wire::Up { overtaken, .. } = &mut self.wire {
+                        *overtaken = 0;
+                    }
+                    self.heard();
                     self.arrived(&hash, &envelope, "WebSocket");
                     self.session.consumed(now, envelope.len());
                 }
@@ -215,7 +250,10 @@ impl<N: Network + 'static> Driver<N> {
                 ClientEvent::Refused { code, text } => {
                     self.hang_up(Some((1000, "refused")), &format!("{}: {text}", code.name()));
                 }
-                ClientEvent::Close { code, reason } => self.hang_up(Some((code, &reason)), &reason),
+                ClientEvent::Close { code, reason } => {
+                    self.shared.status.borrow_mut().garbled += u64::from(code == 1002);
+                    self.hang_up(Some((code, &reason)), &reason);
+                }
             }
         }
         moved
@@ -241,23 +279,29 @@ impl<N: Network + 'static> Driver<N> {
             }
             return;
         }
-        self.refuted(hash, "WebSocket", &format!("{}: {text}", code.name()), code != ErrorCode::NotFound);
+        let refusal = if code == ErrorCode::NotFound { Refusal::Absent } else { Refusal::Damaged };
+        self.refuted(hash, "WebSocket", &format!("{}: {text}", code.name()), refusal);
     }
 
     /// An answer that is no good: ask elsewhere, or give up.
-    fn refuted(&mut self, hash: Hash, source: &str, what: &str, corrupt: bool) {
+    fn refuted(&mut self, hash: Hash, source: &str, what: &str, refusal: Refusal) {
+        let (now, random) = (self.now(), self.host.network.random());
         let Some(want) = self.wants.get_mut(&hash) else { return };
         self.shared.trouble(format!("{source}: object {hash}: {what}"));
-        match want.trial.refuted(source, what, corrupt, self.bases.len()) {
-            None => want.place = Place::HttpQueue,
-            Some(failure) => self.finish(&hash, Err(failure)),
+        match want.trial.refuted(source, what, refusal, self.bases.len()) {
+            Verdict::Again => want.place = Place::HttpQueue,
+            Verdict::Later(times) => want.place = Place::Delay { until: now + backoff(times, random) },
+            Verdict::Over(failure) => self.finish(&hash, Err(failure)),
         }
     }
 
     fn arrived(&mut self, hash: &Hash, envelope: &Bytes, source: &str) {
         match verify(envelope, hash) {
             Ok(object) => self.finish(hash, Ok(object)),
-            Err(error) => self.refuted(*hash, source, &error, true),
+            Err(error) => {
+                self.shared.status.borrow_mut().damaged += 1;
+                self.refuted(*hash, source, &error, Refusal::Wrong(Hash::of(envelope)));
+            }
         }
     }
 
@@ -265,6 +309,9 @@ impl<N: Network + 'static> Driver<N> {
         if let Some(want) = self.wants.remove(hash) {
             if result.is_ok() {
                 let waited = self.now().saturating_sub(want.since);
+                if want.demand {
+                    self.waited(waited);
+                }
                 self.shared.verified(want.demand.then_some(waited));
             }
             self.shared.finish(hash, result);
@@ -311,6 +358,7 @@ impl<N: Network + 'static> Driver<N> {
 
     /// Starts HTTP requests, demand first, oldest first.
     fn start_http(&mut self) {
+        let now = self.now();
         let (mut demand, mut prefetch) = (0, 0);
         let mut queue = Vec::new();
         for (hash, want) in &self.wants {
@@ -331,18 +379,23 @@ impl<N: Network + 'static> Driver<N> {
             let url = format!("{}{}", self.bases.get(base).map_or("", String::as_str), key::object(&hash));
             let network = Rc::clone(&self.host.network);
             let future = Box::pin(async move { network.get(&url, cache, MAX_OBJECT).await });
-            want.place = Place::Http { base, future };
+            want.place = Place::Http { base, since: now, future };
             *(if ahead { &mut prefetch } else { &mut demand }) += 1;
         }
     }
 
     fn poll_http(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = self.now();
         let mut done = Vec::new();
         for (hash, want) in self.wants.iter_mut() {
-            if let Place::Http { base, future } = &mut want.place
-                && let Poll::Ready(result) = future.as_mut().poll(cx)
-            {
-                done.push((*hash, *base, result));
+            let Place::Http { base, since, future } = &mut want.place else { continue };
+            match future.as_mut().poll(cx) {
+                Poll::Ready(result) => done.push((*hash, *base, result)),
+                Poll::Pending if now >= *since + want.trial.patience() => {
+                    let text = format!("no answer within {} s", want.trial.patience().as_secs());
+                    done.push((*hash, *base, Err(NetError(text))));
+                }
+                Poll::Pending => {}
             }
         }
         let moved = !done.is_empty();
@@ -358,16 +411,17 @@ impl<N: Network + 'static> Driver<N> {
         let trouble = match result {
             Ok(reply) if reply.status == 200 => {
                 self.http_answers(reply.body.len());
+                self.overtook(&hash);
                 return self.arrived(&hash, &reply.body, &source);
             }
             Ok(reply) if matches!(reply.status, 400 | 404 | 410) => {
                 self.http_answers(0);
-                return self.refuted(hash, &source, &format!("status {}", reply.status), false);
+                return self.refuted(hash, &source, &format!("status {}", reply.status), Refusal::Absent);
             }
             // The server looked past its caches: waiting does not mend it.
             Ok(reply) if http::tells_damage(reply.status, &reply.body) => {
                 self.http_answers(0);
-                return self.refuted(hash, &source, http::DAMAGED, true);
+                return self.refuted(hash, &source, http::DAMAGED, Refusal::Damaged);
             }
             Ok(reply) => format!("status {}", reply.status),
             Err(error) => error.to_string(),
@@ -384,6 +438,7 @@ impl<N: Network + 'static> Driver<N> {
     }
 
     fn http_answers(&mut self, bytes: usize) {
+        self.heard();
         self.shared.received(bytes);
         if !matches!(self.wire, Wire::Up { accepted: true, .. }) {
             self.shared.set_link(Link::Http);
@@ -408,16 +463,18 @@ impl<N: Network + 'static> Driver<N> {
         let connect = match &self.wire {
             Wire::Down => self.policy.connect_at(),
             // Past its end the grace has done what it can do.
-            Wire::Connecting { since, .. } | Wire::Up { since, accepted: false, .. } => {
-                Some(self.policy.grace(*since)).filter(|at| *at > now)
+            Wire::Connecting { since, .. } => {
+                Some(self.policy.grace(*since)).filter(|at| *at > now).or(Some(*since + CONNECT_LIMIT))
             }
+            Wire::Up { since, accepted: false, .. } => Some(self.policy.grace(*since)).filter(|at| *at > now),
             Wire::Up { .. } => None,
         };
         let delays = self.wants.values().filter_map(|want| match want.place {
             Place::Delay { until } => Some(until),
+            Place::Http { since, .. } => Some(since + want.trial.patience()),
             _ => None,
         });
-        delays.chain(connect).chain(self.session.deadline(now)).min()
+        delays.chain(connect).chain(self.session.deadline(now)).chain(self.stuck_deadline()).min()
     }
 }
 
@@ -440,6 +497,7 @@ impl<N: Network + 'static> Future for Driver<N> {
             moved |= this.places();
             this.start_http();
             moved |= this.poll_http(cx);
+            moved |= this.look_around(cx);
             moved |= this.transmit();
             if moved || this.shared.has_commands() {
                 continue;

@@ -37,6 +37,11 @@ pub(super) struct FakeNetwork {
     pub(super) gets: RefCell<Vec<(String, CacheMode)>>,
     pub(super) connects: Cell<u32>,
     pub(super) connections: RefCell<Vec<Rc<Connection>>>,
+    /// Whether every object is damaged on the way, each time in another manner.
+    pub(super) mangling: Cell<bool>,
+    /// So many HTTP answers are damaged yet.
+    pub(super) mangle_next: Cell<u32>,
+    swallowing: Cell<bool>,
     random: Cell<u64>,
 }
 
@@ -49,6 +54,8 @@ pub(super) struct Connection {
     pub(super) reads: RefCell<Vec<Hash>>,
     /// While set, reads never finish.
     pub(super) stalled: Cell<bool>,
+    /// Nothing passes in either direction, and nobody is told.
+    dead: Cell<bool>,
 }
 
 impl Connection {
@@ -75,6 +82,9 @@ impl FakeNetwork {
             gets: RefCell::default(),
             connects: Cell::new(0),
             connections: RefCell::default(),
+            mangling: Cell::new(false),
+            mangle_next: Cell::new(0),
+            swallowing: Cell::new(false),
             random: Cell::new(1),
         })
     }
@@ -116,6 +126,31 @@ impl FakeNetwork {
         self.connections.borrow_mut().drain(..).for_each(|connection| connection.break_off("network changed"));
     }
 
+    /// While it is on, nothing that is sent arrives; what was connected before stays silent for ever.
+    pub(super) fn black_hole(&self, on: bool) {
+        self.swallowing.set(on);
+        self.connections.borrow().iter().for_each(|connection| connection.dead.set(true));
+    }
+
+    fn chance(&self) -> u64 {
+        self.random.set(self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        self.random.get() >> 33
+    }
+
+    fn mangled(&self, body: Bytes) -> Bytes {
+        let left = self.mangle_next.get();
+        self.mangle_next.set(left.saturating_sub(1));
+        if left == 0 && !self.mangling.get() {
+            return body;
+        }
+        let mut bytes = body.to_vec();
+        let at = self.chance() as usize % bytes.len().max(1);
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= 1;
+        }
+        bytes.into()
+    }
+
     pub(super) fn gets_of(&self, hash: &Hash) -> usize {
         let key = key::object(hash);
         self.gets.borrow().iter().filter(|(url, _)| url.ends_with(&key)).count()
@@ -124,7 +159,7 @@ impl FakeNetwork {
     fn read(&self, hash: &Hash) -> Result<(Bytes, Tier), ReadError> {
         let instead = self.over_socket.borrow().get(hash).cloned();
         let stored = instead.or_else(|| self.files.borrow().get(&key::object(hash)).cloned());
-        stored.map(|stored| (stored, Tier::Memory)).ok_or(ReadError::NotFound)
+        stored.map(|stored| (self.mangled(stored), Tier::Memory)).ok_or(ReadError::NotFound)
     }
 }
 
@@ -146,6 +181,7 @@ impl Network for Rc<FakeNetwork> {
         self.connects.set(self.connects.get() + 1);
         match self.door.get() {
             _ if !self.online.get() => return Err(NetError("unreachable".into())),
+            _ if self.swallowing.get() => std::future::pending().await,
             Door::Open => {}
             Door::Refused => return Err(NetError("status 404".into())),
             Door::Silent => std::future::pending().await,
@@ -158,6 +194,7 @@ impl Network for Rc<FakeNetwork> {
             changed: WaitQueue::new(),
             reads: RefCell::default(),
             stalled: Cell::new(false),
+            dead: Cell::new(false),
         });
         self.connections.borrow_mut().push(Rc::clone(&connection));
         Ok(FakeSocket { connection, network: Rc::clone(self) })
@@ -168,11 +205,14 @@ impl Network for Rc<FakeNetwork> {
         if !self.online.get() {
             return Err(NetError("unreachable".into()));
         }
+        if self.swallowing.get() {
+            return std::future::pending().await;
+        }
         let key = url.strip_prefix("http://store.test/").unwrap_or(url).to_owned();
         let cached = self.cached.borrow().get(&key).cloned().filter(|_| cache == CacheMode::Default);
         let found = cached.or_else(|| self.files.borrow().get(&key).cloned());
         let reply = match found {
-            Some(body) => HttpReply { status: 200, body, headers: ReplyHeaders::default() },
+            Some(body) => HttpReply { status: 200, body: self.mangled(body), headers: ReplyHeaders::default() },
             None => HttpReply { status: 404, body: Bytes::from_static(b"not here"), headers: ReplyHeaders::default() },
         };
         assert!(reply.body.len() <= limit);
@@ -180,13 +220,15 @@ impl Network for Rc<FakeNetwork> {
     }
 
     fn random(&self) -> u64 {
-        self.random.set(self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
-        self.random.get() >> 33
+        self.chance()
     }
 }
 
 impl Socket for FakeSocket {
     fn send(&self, message: &[u8]) -> Result<(), NetError> {
+        if self.connection.dead.get() {
+            return Ok(());
+        }
         let now = self.network.clock.monotonic();
         let mut server = self.connection.server.borrow_mut();
         server.message(now, message);
@@ -212,7 +254,7 @@ impl Socket for FakeSocket {
             if let Some(text) = self.connection.broken.borrow().clone() {
                 return Err(NetError(text));
             }
-            {
+            if !self.connection.dead.get() {
                 let mut server = self.connection.server.borrow_mut();
                 if let Some(message) = server.poll_transmit() {
                     return Ok(message);

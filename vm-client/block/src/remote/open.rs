@@ -1,11 +1,13 @@
 //! From the name of an image to its manifest.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use block_proto::{Hash, ImageRef, MAX_OBJECT, Manifest, Store, TagRecord, Version, key};
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 
-use super::host::{CacheMode, Network};
+use super::host::{CacheMode, HttpReply, NetError, Network};
 use super::{OpenOptions, RemoteHost, policy, verify};
 
 /// A tag record is a few hundred bytes.
@@ -60,87 +62,152 @@ pub(super) struct Found {
     pub(super) bytes: u64,
 }
 
+/// How often what makes no sense is asked for again; damage done on the way differs from one answer to the next.
+const TRIES: u32 = 8;
+/// Time for an answer to come, the first time and at most.
+const ANSWER: Duration = Duration::from_secs(4);
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// The longest pause between two tries: somebody waits.
+const RETRY_MAX: Duration = Duration::from_millis(1500);
+
 pub(super) async fn find<N: Network>(
     host: &RemoteHost<N>,
     image: &ImageRef,
     options: OpenOptions,
 ) -> Result<Found, OpenError> {
-    let text = image.to_string();
-    let bad = |reason: String| OpenError::Bad { image: text.clone(), reason };
     let base = format!("{}/", image.store.to_string().trim_end_matches('/'));
-    let mut bases = vec![base];
-    let mut sockets = options.sockets && host.network.has_sockets() && matches!(image.store, Store::Url(_));
-    let mut bytes = 0;
-    let hash = match &image.version {
-        Version::Manifest(hash) => *hash,
-        Version::Tag(tag) => {
-            let key = key::tag(&image.name, tag);
-            // A stale tag would bring back an old version of the image; the record is small.
-            let json = get(host, &bases, &key, CacheMode::Reload, TAG_LIMIT, &text, options).await?;
-            bytes += json.len() as u64;
-            let record = TagRecord::parse(&json, &image.name, tag).map_err(|error| bad(error.to_string()))?;
-            if let Some(key) = &options.key {
-                let untrusted =
-                    |error| OpenError::Untrusted { image: text.clone(), reason: format!("{error} ({key})") };
-                key.verify(&record).map_err(untrusted)?;
-            }
-            sockets &= record.may_use_socket();
-            let elsewhere =
-                record.endpoints.iter().filter(|url| url.starts_with("https://") || url.starts_with("http://"));
-            bases.extend(elsewhere.map(|url| format!("{}/", url.trim_end_matches('/'))));
-            record.manifest
+    let sockets = options.sockets && host.network.has_sockets() && matches!(image.store, Store::Url(_));
+    let mut opening = Opening { host, image, options, name: image.to_string(), bytes: 0 };
+    let tag = match &image.version {
+        Version::Manifest(hash) => {
+            let bases = vec![base];
+            let manifest = opening.root(hash, &bases).await?;
+            return Ok(Found { hash: *hash, manifest, bases, sockets, bytes: opening.bytes });
         }
+        Version::Tag(tag) => tag,
     };
-    let mut root = Err(String::new());
-    for cache in [CacheMode::Default, CacheMode::Reload] {
-        let stored = get(host, &bases, &key::object(&hash), cache, MAX_OBJECT, &text, options).await?;
-        bytes += stored.len() as u64;
-        root = verify(&stored, &hash);
-        if root.is_ok() {
-            break;
+    let mut before = None;
+    loop {
+        let record = opening.record(tag, &base).await?;
+        let hash = record.manifest;
+        let elsewhere = record.endpoints.iter().filter(|url| url.starts_with("https://") || url.starts_with("http://"));
+        let bases: Vec<String> = std::iter::once(base.clone())
+            .chain(elsewhere.map(|url| format!("{}/", url.trim_end_matches('/'))))
+            .collect();
+        match opening.root(&hash, &bases).await {
+            Ok(manifest) => {
+                let sockets = sockets && record.may_use_socket();
+                return Ok(Found { hash, manifest, bases, sockets, bytes: opening.bytes });
+            }
+            // Nothing vouches for an unsigned record: a damaged one names an image that nobody has.
+            Err(OpenError::Unknown { .. }) if before != Some(hash) => before = Some(hash),
+            Err(error) => return Err(error),
         }
     }
-    let root = root.map_err(|error| bad(format!("manifest {hash}: {error}")))?;
-    let manifest = Manifest::parse(&root).map_err(|error| bad(format!("manifest {hash}: {error}")))?;
-    Ok(Found { hash, manifest, bases, sockets, bytes })
 }
 
-/// Gets one file from the first base that has it, trying again while nothing answers, within the caller's patience.
-async fn get<N: Network>(
-    host: &RemoteHost<N>,
-    bases: &[String],
-    key: &str,
-    cache: CacheMode,
-    limit: usize,
-    image: &str,
+struct Opening<'a, N> {
+    host: &'a RemoteHost<N>,
+    image: &'a ImageRef,
     options: OpenOptions,
-) -> Result<Bytes, OpenError> {
-    let start = host.clock.monotonic();
-    let mut absent = 0;
-    for attempt in 0.. {
-        let base = bases.get(attempt % bases.len()).map_or("", String::as_str);
-        let url = format!("{base}{key}");
-        let reason = match host.network.get(&url, cache, limit).await {
-            Ok(reply) if reply.status == 200 => return Ok(reply.body),
-            Ok(reply) if matches!(reply.status, 400 | 404 | 410) => {
-                absent += 1;
-                let reason = format!("{url}: status {}", reply.status);
-                if absent >= bases.len() {
-                    return Err(OpenError::Unknown { image: image.to_owned(), reason });
-                }
-                reason
+    name: String,
+    /// Received so far.
+    bytes: u64,
+}
+
+impl<N: Network> Opening<'_, N> {
+    fn bad(&self, reason: String) -> OpenError {
+        OpenError::Bad { image: self.name.clone(), reason }
+    }
+
+    /// Reads the record of a tag.
+    async fn record(&mut self, tag: &str, base: &str) -> Result<TagRecord, OpenError> {
+        let key = key::tag(&self.image.name, tag);
+        let mut before = None;
+        for _ in 0..TRIES {
+            // A stale tag would bring back an old version of the image; the record is small.
+            let json = self.get(&[base.to_owned()], &key, CacheMode::Reload, TAG_LIMIT).await?;
+            let error = match TagRecord::parse(&json, &self.image.name, tag) {
+                Err(error) => self.bad(error.to_string()),
+                Ok(record) => match self.options.key.as_ref().map(|key| (key, key.verify(&record))) {
+                    Some((key, Err(error))) => {
+                        OpenError::Untrusted { image: self.name.clone(), reason: format!("{error} ({key})") }
+                    }
+                    _ => return Ok(record),
+                },
+            };
+            if before.as_ref() == Some(&json) {
+                return Err(error);
             }
-            Ok(reply) => format!("{url}: status {}", reply.status),
-            Err(error) => format!("{url}: {error}"),
-        };
-        let round = u32::try_from(attempt / bases.len()).unwrap_or(u32::MAX);
-        let retry_at = host.clock.monotonic() + policy::backoff(round + 1, host.network.random());
-        if options.patience.is_some_and(|patience| retry_at > start + patience) {
-            return Err(OpenError::Unreachable { image: image.to_owned(), reason });
+            before = Some(json);
         }
-        if (attempt + 1) % bases.len() == 0 {
-            host.timers.sleep_until(retry_at.max(Duration::from_nanos(1))).await;
+        Err(self.bad("its record is damaged on the way, each time in another manner".to_owned()))
+    }
+
+    /// Reads the root of a manifest.
+    async fn root(&mut self, hash: &Hash, bases: &[String]) -> Result<Manifest, OpenError> {
+        let mut cache = CacheMode::Default;
+        let mut before = None;
+        let mut reason = String::new();
+        for _ in 0..TRIES {
+            let stored = self.get(bases, &key::object(hash), cache, MAX_OBJECT).await?;
+            match verify(&stored, hash) {
+                Ok(root) => {
+                    return Manifest::parse(&root).map_err(|error| self.bad(format!("manifest {hash}: {error}")));
+                }
+                Err(error) => reason = error,
+            }
+            if cache == CacheMode::Reload && before.as_ref() == Some(&stored) {
+                break;
+            }
+            (before, cache) = (Some(stored), CacheMode::Reload);
+        }
+        Err(self.bad(format!("manifest {hash}: {reason}")))
+    }
+
+    /// Gets one file from the first base that has it, trying again while nothing answers, within the caller's patience.
+    async fn get(&mut self, bases: &[String], key: &str, cache: CacheMode, limit: usize) -> Result<Bytes, OpenError> {
+        let (host, image) = (self.host, self.name.clone());
+        let start = host.clock.monotonic();
+        let mut absent = 0;
+        for attempt in 0.. {
+            let base = bases.get(attempt % bases.len()).map_or("", String::as_str);
+            let url = format!("{base}{key}");
+            let round = u32::try_from(attempt / bases.len()).unwrap_or(u32::MAX);
+            let reason = match self.answer(&url, cache, limit, round).await {
+                Ok(reply) if reply.status == 200 => {
+                    self.bytes += reply.body.len() as u64;
+                    return Ok(reply.body);
+                }
+                Ok(reply) if matches!(reply.status, 400 | 404 | 410) => {
+                    absent += 1;
+                    let reason = format!("{url}: status {}", reply.status);
+                    if absent >= bases.len() {
+                        return Err(OpenError::Unknown { image, reason });
+                    }
+                    reason
+                }
+                Ok(reply) => format!("{url}: status {}", reply.status),
+                Err(error) => format!("{url}: {error}"),
+            };
+            let retry_at = host.clock.monotonic() + policy::backoff(round + 1, host.network.random()).min(RETRY_MAX);
+            if self.options.patience.is_some_and(|patience| retry_at > start + patience) {
+                return Err(OpenError::Unreachable { image, reason });
+            }
+            if (attempt + 1) % bases.len() == 0 {
+                host.timers.sleep_until(retry_at.max(Duration::from_nanos(1))).await;
+            }
+        }
+        unreachable!("the loop only returns")
+    }
+
+    /// One try: a connection whose other end is gone must not hold everything up.
+    async fn answer(&self, url: &str, cache: CacheMode, limit: usize, round: u32) -> Result<HttpReply, NetError> {
+        let wait = (ANSWER * (1 << round.min(4))).min(ANSWER_MAX);
+        let late = self.host.timers.sleep_until(self.host.clock.monotonic() + wait);
+        match select(pin!(self.host.network.get(url, cache, limit)), late).await {
+            Either::Left((reply, _)) => reply,
+            Either::Right(_) => Err(NetError(format!("no answer within {} s", wait.as_secs()))),
         }
     }
-    unreachable!("the loop only returns")
 }

@@ -38,6 +38,10 @@ pub struct RemoteStatus {
     pub last_wait: Option<Duration>,
     /// Connections that were lost.
     pub losses: u64,
+    /// Objects that came and were refused, because they were not what was asked for.
+    pub damaged: u64,
+    /// Connections that were given up because what came over them made no sense.
+    pub garbled: u64,
     /// The last thing that went wrong, in words.
     pub last_error: Option<String>,
 }

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use anyhow::{Context, bail};
 use clap::Parser;
 use linux_abi::signal::Signal;
-use vm_block::remote::ImageRef;
 use vm_block::remote::native::NativeNetwork;
+use vm_block::remote::{ImageRef, RemoteStatus};
 use vm_kernel::host::Host;
 use vm_kernel::strace;
 use vm_machine::native::{self, OsClock, OsEntropy, Pump, RawTerminal, TerminalConsole};
@@ -110,7 +110,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
     let settings = MachineOptions { memory: options.memory << 20, hostname: options.hostname.clone() };
     let machine = Machine::new(host, &settings).map_err(anyhow::Error::msg)?;
     let pump = Pump::new(&machine, clock.clone());
-    mount(&options, &machine, &pump)?;
+    let network = mount(&options, &machine, &pump)?;
 
     let terminal = if options.no_tty { None } else { RawTerminal::enter() };
     let program = Program {
@@ -150,7 +150,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
         bail!("writing the disk back: {error}");
     }
     if options.report {
-        report(&machine);
+        report(&machine, network.as_deref());
     }
     Ok(status.shell_code() as u8)
 }
@@ -171,19 +171,23 @@ fn drive(pump: &Pump, machine: &Rc<Machine>, running: &Rc<Running>, console: boo
     )
 }
 
-fn mount(options: &Options, machine: &Rc<Machine>, pump: &Pump) -> anyhow::Result<()> {
+type NetworkStatus = Box<dyn Fn() -> RemoteStatus>;
+
+/// Mounts the root; what it returns tells how the network of an image does.
+fn mount(options: &Options, machine: &Rc<Machine>, pump: &Pump) -> anyhow::Result<Option<NetworkStatus>> {
     let task = Rc::clone(machine);
     if let Some(path) = options.ext2.clone() {
         let name = path.display().to_string();
         let write = options.write;
         let mounted = pump.run(async move { native::mount_file(&task, &path, write).await }, || false, |_| {});
-        return mounted.with_context(|| format!("mounting {name}"));
+        return mounted.map(|()| None).with_context(|| format!("mounting {name}"));
     }
     let Some(name) = options.image.clone() else { bail!("no image given") };
     let image: ImageRef = name.parse().map_err(|error| anyhow::anyhow!("--image {name}: {error}"))?;
     let network = Rc::new(NativeNetwork::start().context("starting the network")?);
     let mounted = pump.run(async move { native::mount_image(&task, network, &image).await }, || false, |_| {});
-    mounted.with_context(|| format!("opening {name}"))
+    let status = mounted.with_context(|| format!("opening {name}"))?;
+    Ok(Some(Box::new(status)))
 }
 
 fn environment(given: &[String]) -> anyhow::Result<Vec<String>> {
@@ -205,11 +209,19 @@ fn environment(given: &[String]) -> anyhow::Result<Vec<String>> {
     Ok(out)
 }
 
-fn report(machine: &Machine) {
+fn report(machine: &Machine, network: Option<&dyn Fn() -> RemoteStatus>) {
     let status = machine.status();
     eprintln!("tasks made:        {}", status.created);
     eprintln!("instructions:      {}", status.retired);
     eprintln!("memory in use:     {} of {} KiB", status.memory_used >> 10, status.memory_total >> 10);
+    if let Some(network) = network.map(|status| status()) {
+        eprintln!("objects received:  {} ({} bytes)", network.objects, network.bytes);
+        eprintln!("objects refused:   {} damaged", network.damaged);
+        eprintln!("connections lost:  {} ({} garbled)", network.losses, network.garbled);
+        if let Some(error) = network.last_error {
+            eprintln!("last trouble:      {error}");
+        }
+    }
     for line in machine.diagnostics().to_string().lines() {
         eprintln!("{line}");
     }

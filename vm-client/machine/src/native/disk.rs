@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use anyhow::Context;
 use vm_block::remote::native::NativeNetwork;
-use vm_block::remote::{ImageRef, OpenOptions};
+use vm_block::remote::{ImageRef, OpenOptions, RemoteStatus};
 use vm_block::{FileDevice, MemoryStore, Overlay, OverlayOptions, Shelf};
 
 use crate::Machine;
@@ -27,9 +27,14 @@ pub async fn mount_file(machine: &Rc<Machine>, path: &Path, write: bool) -> anyh
     Ok(())
 }
 
-/// Mounts an image of a store.
-pub async fn mount_image(machine: &Rc<Machine>, network: Rc<NativeNetwork>, image: &ImageRef) -> anyhow::Result<()> {
+/// Mounts an image of a store. Returns a function that tells how its network does.
+pub async fn mount_image(
+    machine: &Rc<Machine>,
+    network: Rc<NativeNetwork>,
+    image: &ImageRef,
+) -> anyhow::Result<impl Fn() -> RemoteStatus + use<>> {
     let open_store = async |identity| Ok(MemoryStore::open(&Shelf::unlogged(), identity));
     let disk = machine.open_image(network, image, OpenOptions::default(), open_store).await?;
-    machine.mount_root(disk).await.context("mounting it")
+    machine.mount_root(Rc::clone(&disk)).await.context("mounting it")?;
+    Ok(move || disk.base().transport().status())
 }
