@@ -161,7 +161,6 @@ pub fn after(op: &Op, state: FlagState) -> FlagState {
     };
     let rotation = |carry: Carry| match (constant_count(op), state) {
         (Some(0), _) => state,
-        (Some(_), FlagState::Static(kind)) if kind.is_memory() => FlagState::Static(Kind::EFLAGS.with(carry, size)),
         (Some(_), FlagState::Static(kind)) => FlagState::Static(kind.with(carry, size)),
         _ => FlagState::Dynamic,
     };

@@ -50,12 +50,27 @@ impl Outcome {
     }
 }
 
-/// Replays a table with its vectors on an engine: `interpreter`, or `jit`. Of `host` only its clock is used.
+/// How many forms a table has.
 #[wasm_bindgen]
-pub fn replay(engine: &str, name: &str, table: &str, vectors: &[u8], host: Host) -> Result<Outcome, JsError> {
+pub fn forms(name: &str, table: &str) -> Result<usize, JsError> {
+    Ok(table::parse(name, table).map_err(|error| JsError::new(&format!("{error:#}")))?.forms.len())
+}
+
+/// Replays forms of a table, from a number up to another, with its vectors on an engine: `interpreter`, or `jit`. Of `host`
+/// only its clock is used.
+#[wasm_bindgen]
+pub fn replay(
+    engine: &str,
+    name: &str,
+    table: &str,
+    vectors: &[u8],
+    from: usize,
+    to: usize,
+    host: Host,
+) -> Result<Outcome, JsError> {
     let group = table::parse(name, table).map_err(|error| JsError::new(&format!("{error:#}")))?;
     let run = |engine: &mut dyn Engine| {
-        replay::replay_file(&group, vectors, engine).map_err(|error| JsError::new(&format!("{error:#}")))
+        replay::replay_forms(&group, vectors, from..to, engine).map_err(|error| JsError::new(&format!("{error:#}")))
     };
     if engine == "interpreter" {
         return Ok(Outcome { report: run(&mut Interpreter::new())?, figures: Vec::new() });
