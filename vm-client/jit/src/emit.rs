@@ -6,9 +6,13 @@
 //! [`Exit`]).
 //!
 //! `ops` has the operations, `flags` the conditions, `memory` loads and stores, `control` edges, calls and exits, `foreign`
-//! assists and what the interpreter does for us, `vector` SSE.
+//! assists and what the interpreter does for us, `vector`, `composed`,
+//! `float`, `checks` and `conversion` SSE.
 
+mod checks;
+mod composed;
 mod control;
+mod conversion;
 mod flags;
 mod float;
 mod foreign;
@@ -30,6 +34,7 @@ use crate::flow::{FlagState, flag_states, is_division, is_wide_multiplication};
 use crate::plan::Region;
 use crate::shape::Shape;
 use crate::state::State;
+use checks::HostFloat;
 
 /// What a function returns when the way on is in `Core::rip`.
 pub const GO_ON: u32 = 0;
@@ -172,8 +177,8 @@ struct Emitter<'a> {
     vectors_written: u32,
     /// What is known of the lanes of vectors, see `float`.
     plain: [u8; 32],
-    /// The local that says whether the host's floating point will do, where there is any.
-    host_rounds: Option<u32>,
+    /// What says whether the host's floating point will do, where there is any.
+    host_float: Option<HostFloat>,
     flags: FlagState,
     place: Place,
     /// The operations of the instruction under way that follow the current one.
@@ -213,7 +218,7 @@ impl<'a> Emitter<'a> {
             vectors_used: 0,
             vectors_written: 0,
             plain: [0; 32],
-            host_rounds: None,
+            host_float: None,
             flags: FlagState::Dynamic,
             place: Place::default(),
             rest: &[],
@@ -260,7 +265,11 @@ impl<'a> Emitter<'a> {
             }
         }
         if floats {
-            self.host_rounds = Some(self.new_local(ValType::I32));
+            self.host_float = Some(HostFloat {
+                rounds: self.new_local(ValType::I32),
+                single_limit: self.new_local(ValType::I32),
+                double_limit: self.new_local(ValType::I32),
+            });
         }
     }
 

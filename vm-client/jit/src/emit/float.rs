@@ -1,98 +1,32 @@
 //! SSE arithmetic.
 //!
 //! The host's own operations are used where they do exactly what the processor does, flags included: rounding to nearest,
-//! every exception masked, inexactness noted before, operands and result zero or normal. That much is checked at run time;
-//! what does not pass goes to the assist. Lanes that are known to be zero or normal ([`plain`]) are not checked again: where
-//! a result of the assist is neither, the rest of the block takes the assist, too.
+//! every exception masked, inexactness noted before, no operand denormal. That much is checked at run time. A result well
+//! inside the range of normal numbers is taken at once. Of packed results the others are looked at again, without a call:
+//! zeros that no rounding made, and, where overflow and invalid operations have been noted before, infinities and NaNs,
+//! whose bits are not left to the host. What does not pass goes to the assist. Lanes that are known not to be denormal
+//! ([`plain`]) are not checked again: where a result of the assist is, the rest of the block takes the assist, too.
 
 use vm_cpu::assist::{AssistId, Effects, Lanewise, Other};
 use vm_cpu::ir::{Op, VSlot};
-use wasm_encoder::{Ieee32, Ieee64, ValType};
+use wasm_encoder::ValType;
 
+use super::checks::{Compare, Shape, repeat64};
+use super::vector::lanes;
 use super::{Emitter, Why, local, state_offset};
 use crate::host::Request;
 
-/// What is known of the lanes of a vector: they are zero or normal numbers.
-mod plain {
-    pub(super) const SINGLE: u8 = 1;
-    pub(super) const SINGLES: u8 = 2;
-    pub(super) const DOUBLE: u8 = 4;
-    pub(super) const DOUBLES: u8 = 8;
-}
-
-/// The lanes an instruction works on, as instructions number them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Ps,
-    Ss,
-    Pd,
-    Sd,
-}
-
-impl Shape {
-    fn of(number: u8) -> Shape {
-        [Shape::Ps, Shape::Ss, Shape::Pd, Shape::Sd][usize::from(number & 3)]
-    }
-
-    fn scalar(number: u8) -> Shape {
-        if number & 1 == 0 { Shape::Ss } else { Shape::Sd }
-    }
-
-    fn is_double(self) -> bool {
-        matches!(self, Shape::Pd | Shape::Sd)
-    }
-
-    fn is_packed(self) -> bool {
-        matches!(self, Shape::Ps | Shape::Pd)
-    }
-
-    /// What has to be known for lanes of this shape to be plain.
-    fn bit(self) -> u8 {
-        match self {
-            Shape::Ps => plain::SINGLES,
-            Shape::Ss => plain::SINGLE,
-            Shape::Pd => plain::DOUBLES,
-            Shape::Sd => plain::DOUBLE,
-        }
-    }
-
-    /// All that is known when lanes of this shape are plain.
-    fn knowledge(self) -> u8 {
-        match self {
-            Shape::Ps => plain::SINGLES | plain::SINGLE,
-            Shape::Pd => plain::DOUBLES | plain::DOUBLE,
-            _ => self.bit(),
-        }
-    }
-}
-
 impl Emitter<'_> {
-    fn is_plain(&self, slot: VSlot, shape: Shape) -> bool {
+    pub(super) fn is_plain(&self, slot: VSlot, shape: Shape) -> bool {
         self.plain[usize::from(slot.0 & 31)] & shape.bit() != 0
     }
 
-    fn note_plain(&mut self, slot: VSlot, shape: Shape) {
+    pub(super) fn note_plain(&mut self, slot: VSlot, shape: Shape) {
         self.plain[usize::from(slot.0 & 31)] |= shape.knowledge();
     }
 
-    /// Loads whether the host's arithmetic will do, into its local. Nothing is known of lanes then.
-    pub(super) fn reload_mxcsr(&mut self) {
-        self.plain = [0; 32];
-        if let Some(local) = self.host_rounds {
-            let at = self.mxcsr_at();
-            self.w().i32_const(0).i32_load(at).i32_const(0x7fa0).i32_and().i32_const(0x1fa0).i32_eq().local_set(local);
-        }
-    }
-
-    fn push_host_rounds(&mut self) {
-        match self.host_rounds {
-            Some(local) => self.w().local_get(local),
-            None => self.w().i32_const(0),
-        };
-    }
-
     /// Pushes the lane or lanes of a vector in the type that arithmetic takes.
-    fn operand(&mut self, slot: VSlot, shape: Shape) {
+    pub(super) fn operand(&mut self, slot: VSlot, shape: Shape) {
         self.get_vector(slot);
         match shape {
             Shape::Ss => self.w().f32x4_extract_lane(0),
@@ -101,108 +35,8 @@ impl Emitter<'_> {
         };
     }
 
-    /// With 1 on the stack (or what held so far): clears it unless the lanes on the stack before, in `value`, are zero or
-    /// normal.
-    fn and_plain(&mut self, value: u32, shape: Shape) {
-        // Twice the bits, without the sign, is zero or from the smallest normal number to below infinity.
-        match shape {
-            Shape::Sd => {
-                let zero = self.double_magnitude(value);
-                self.w().i64_const(1 << 53).i64_sub().i64_const(0xffe0_0000_0000_0000_u64 as i64 - (1 << 53));
-                self.w().i64_lt_u().local_get(zero).i64_eqz().i32_or().i32_and();
-            }
-            Shape::Ss => {
-                self.w().local_get(value).i32_reinterpret_f32().i32_const(1).i32_shl().local_tee(local::SCRATCH);
-                self.w().i32_const(1 << 24).i32_sub().i32_const(0xff00_0000_u32 as i32 - (1 << 24)).i32_lt_u();
-                self.w().local_get(local::SCRATCH).i32_eqz().i32_or().i32_and();
-            }
-            Shape::Pd => {
-                let magnitude = self.vector_scratch(3);
-                self.w().local_get(value).f64x2_abs().local_tee(magnitude);
-                self.w().f64_const(Ieee64::from(f64::MIN_POSITIVE)).f64x2_splat().f64x2_ge();
-                self.w().local_get(magnitude).f64_const(Ieee64::from(f64::MAX)).f64x2_splat().f64x2_le().v128_and();
-                self.w().local_get(magnitude).v128_const(0).f64x2_eq().v128_or().i64x2_all_true().i32_and();
-            }
-            Shape::Ps => {
-                let magnitude = self.vector_scratch(3);
-                self.w().local_get(value).f32x4_abs().local_tee(magnitude);
-                self.w().f32_const(Ieee32::from(f32::MIN_POSITIVE)).f32x4_splat().f32x4_ge();
-                self.w().local_get(magnitude).f32_const(Ieee32::from(f32::MAX)).f32x4_splat().f32x4_le().v128_and();
-                self.w().local_get(magnitude).v128_const(0).f32x4_eq().v128_or().i32x4_all_true().i32_and();
-            }
-        }
-    }
-
-    /// Pushes twice the bits of a double without its sign, and keeps them in a local.
-    fn double_magnitude(&mut self, value: u32) -> u32 {
-        let kept = self.temp_local(1, ValType::I64);
-        self.w().local_get(value).i64_reinterpret_f64().i64_const(1).i64_shl().local_tee(kept);
-        kept
-    }
-
-    /// The same for a result: normal and above the smallest exponent, or zero where `zero_if` pushes that this is exact.
-    fn and_ordinary(&mut self, value: u32, shape: Shape) {
-        match shape {
-            Shape::Sd => {
-                self.double_magnitude(value);
-                self.w().i64_const(2 << 53).i64_sub().i64_const(0xffe0_0000_0000_0000_u64 as i64 - (2 << 53));
-                self.w().i64_lt_u().i32_and();
-            }
-            Shape::Ss => {
-                self.w().local_get(value).i32_reinterpret_f32().i32_const(1).i32_shl();
-                self.w()
-                    .i32_const(2 << 24)
-                    .i32_sub()
-                    .i32_const(0xff00_0000_u32 as i32 - (2 << 24))
-                    .i32_lt_u()
-                    .i32_and();
-            }
-            Shape::Pd => {
-                let magnitude = self.vector_scratch(3);
-                self.w().local_get(value).f64x2_abs().local_tee(magnitude);
-                self.w().f64_const(Ieee64::from(2.0 * f64::MIN_POSITIVE)).f64x2_splat().f64x2_ge();
-                self.w().local_get(magnitude).f64_const(Ieee64::from(f64::MAX)).f64x2_splat().f64x2_le();
-                self.w().v128_and().i64x2_all_true().i32_and();
-            }
-            Shape::Ps => {
-                let magnitude = self.vector_scratch(3);
-                self.w().local_get(value).f32x4_abs().local_tee(magnitude);
-                self.w().f32_const(Ieee32::from(2.0 * f32::MIN_POSITIVE)).f32x4_splat().f32x4_ge();
-                self.w().local_get(magnitude).f32_const(Ieee32::from(f32::MAX)).f32x4_splat().f32x4_le();
-                self.w().v128_and().i32x4_all_true().i32_and();
-            }
-        }
-    }
-
-    /// Adds to a failed check of a result that it is a zero which cannot have come from rounding: with the result of the
-    /// check on the stack. Only for scalars.
-    fn or_exact_zero(&mut self, what: Lanewise, x: u32, y: u32, result: u32, shape: Shape) {
-        let zero = |e: &mut Self, local: u32| match shape {
-            Shape::Sd => {
-                e.w().local_get(local).f64_const(Ieee64::from(0.0)).f64_eq();
-            }
-            _ => {
-                e.w().local_get(local).f32_const(Ieee32::from(0.0)).f32_eq();
-            }
-        };
-        zero(self, result);
-        match what {
-            Lanewise::Mul => {
-                zero(self, x);
-                zero(self, y);
-                self.w().i32_or().i32_and();
-            }
-            Lanewise::Div => {
-                zero(self, x);
-                self.w().i32_and();
-            }
-            _ => {}
-        }
-        self.w().i32_or();
-    }
-
     /// The local that holds an operand or result of a shape, by number.
-    fn float_local(&mut self, number: u8, shape: Shape) -> u32 {
+    pub(super) fn float_local(&mut self, number: u8, shape: Shape) -> u32 {
         match shape {
             Shape::Ss => self.temp_local(number, ValType::F32),
             Shape::Sd => self.temp_local(number, ValType::F64),
@@ -218,6 +52,7 @@ impl Emitter<'_> {
             return match op.c {
                 0..28 => self.lanewise(op),
                 28..32 => self.compare_lanes(op),
+                32..36 => self.round_lanes(op),
                 _ => self.conversion(op),
             };
         }
@@ -235,9 +70,19 @@ impl Emitter<'_> {
         false
     }
 
-    /// With a condition on the stack: takes the result in `result`, or lets the assist do it.
-    fn take_or_call(&mut self, op: &Op, shape: Shape, result: u32) {
+    /// With a condition on the stack: takes the result in `result`, or lets the assist do it. `second` may push another
+    /// condition, which is looked at where the first does not hold.
+    pub(super) fn take_or_call(&mut self, op: &Op, shape: Shape, result: u32, second: impl Fn(&mut Self) -> bool) {
         let (dst, a) = (VSlot(op.dst), VSlot(op.a));
+        let start = self.code.len();
+        self.open_if(Some(ValType::I32));
+        self.w().i32_const(1).else_();
+        if second(self) {
+            self.close();
+        } else {
+            self.labels.pop();
+            self.code.truncate(start);
+        }
         self.open_if(None);
         match shape {
             Shape::Ss => {
@@ -260,15 +105,6 @@ impl Emitter<'_> {
         self.note_plain(dst, shape);
     }
 
-    /// Lets the rest of the block take the assist unless the lanes that one has written are zero or normal.
-    fn check_assists_result(&mut self, dst: VSlot, shape: Shape, scratch: u32) {
-        let Some(local) = self.host_rounds else { return };
-        self.operand(dst, shape);
-        self.w().local_set(scratch).local_get(local);
-        self.and_plain(scratch, shape);
-        self.w().local_set(local);
-    }
-
     fn lanewise(&mut self, op: &Op) -> bool {
         let shape = Shape::of(op.c);
         let what = match op.c >> 2 {
@@ -289,28 +125,80 @@ impl Emitter<'_> {
         }
         self.operand(b, shape);
         self.w().local_set(y);
-        let extreme = matches!(what, Lanewise::Min | Lanewise::Max);
         self.arithmetic(what, shape, x, y);
         self.w().local_set(result);
-        if extreme {
-            self.w().i32_const(1);
+        let plain = (unary || self.is_plain(a, shape), self.is_plain(b, shape));
+        self.take_lanes(op, what, shape, [x, y, result], plain);
+        true
+    }
+
+    /// Takes the result of an operation on lanes if it is right, or lets the assist do it. `plain` says of which operand
+    /// it is known.
+    fn take_lanes(&mut self, op: &Op, what: Lanewise, shape: Shape, [x, y, result]: [u32; 3], plain: (bool, bool)) {
+        let unary = what == Lanewise::Sqrt;
+        if matches!(what, Lanewise::Min | Lanewise::Max) {
+            self.push_numbers(x, y, shape);
         } else {
-            // Zeros are looked at apart: they are few, and exact or not by what they come from.
-            self.w().i32_const(1);
-            self.and_ordinary(result, shape);
-            if !shape.is_packed() && !unary {
-                self.or_exact_zero(what, x, y, result, shape);
-            }
+            self.push_ordinary(result, shape);
         }
-        self.push_host_rounds();
-        self.w().i32_and();
-        if !unary && !self.is_plain(a, shape) {
+        if !plain.0 {
             self.and_plain(x, shape);
         }
-        if !self.is_plain(b, shape) {
+        if !plain.1 {
             self.and_plain(y, shape);
         }
-        self.take_or_call(op, shape, result);
+        if matches!(what, Lanewise::Min | Lanewise::Max) {
+            self.take_or_call(op, shape, result, |_| false);
+        } else {
+            self.take_or_call(op, shape, result, |e| {
+                if shape.is_packed() {
+                    e.second_look(what, shape, x, y, result);
+                } else if unary {
+                    e.w().i32_const(0);
+                } else {
+                    e.push_exact_zero(what, x, y, result, shape);
+                    e.and_plain(x, shape);
+                    e.and_plain(y, shape);
+                }
+                true
+            });
+        }
+    }
+
+    /// Operations on neighbours, and those that add and subtract by turns.
+    pub(super) fn across(&mut self, op: &Op, other: Other) -> bool {
+        use Other::*;
+        let shape = match other {
+            Haddps | Hsubps | Addsubps => Shape::Ps,
+            Haddpd | Hsubpd | Addsubpd => Shape::Pd,
+            _ => return false,
+        };
+        let (a, b) = (VSlot(op.a), VSlot(op.b));
+        let (x, y, result) = (self.vector_scratch(0), self.vector_scratch(1), self.vector_scratch(2));
+        let by_turns = matches!(other, Addsubps | Addsubpd);
+        for (odd, local) in [(0, x), (1, y)] {
+            if by_turns {
+                self.get_vector([a, b][usize::from(odd)]);
+            } else {
+                self.get_vector(a);
+                self.get_vector(b);
+                let picks = match shape {
+                    Shape::Ps => lanes([odd, 2 + odd, 4 + odd, 6 + odd]),
+                    _ => lanes([odd, 2 + odd]),
+                };
+                self.w().i8x16_shuffle(picks);
+            }
+            self.w().local_set(local);
+        }
+        let what = if matches!(other, Haddps | Haddpd) { Lanewise::Add } else { Lanewise::Sub };
+        self.arithmetic(what, shape, x, y);
+        if by_turns {
+            self.arithmetic(Lanewise::Add, shape, x, y);
+            let even = if shape == Shape::Ps { repeat64(0xffff_ffff) } else { i128::from(u64::MAX) };
+            self.w().v128_const(even).v128_bitselect();
+        }
+        self.w().local_set(result);
+        self.take_lanes(op, what, shape, [x, y, result], (false, false));
         true
     }
 
@@ -372,18 +260,25 @@ impl Emitter<'_> {
             1 => w.f32x4_lt(),
             2 if double => w.f64x2_le(),
             2 => w.f32x4_le(),
-            // Numbers are never unordered.
-            _ => w.drop().drop().v128_const(0),
+            _ => w.drop().drop(),
         };
-        if op.imm & 4 != 0 {
-            w.v128_not();
+        if op.imm & 3 == 3 {
+            for slot in [a, b] {
+                self.get_vector(slot);
+                self.get_vector(slot);
+                self.compare_whole(Compare::Ne, double);
+            }
+            self.w().v128_or();
         }
-        w.local_set(result);
+        if op.imm & 4 != 0 {
+            self.w().v128_not();
+        }
+        self.w().local_set(result);
         self.operand(a, shape);
         self.w().local_set(x);
         self.operand(b, shape);
         self.w().local_set(y);
-        self.push_host_rounds();
+        self.push_numbers(x, y, shape);
         if !self.is_plain(a, shape) {
             self.and_plain(x, shape);
         }
@@ -417,6 +312,11 @@ impl Emitter<'_> {
         self.operand(b, shape);
         self.w().local_set(y);
         self.push_host_rounds();
+        for value in [x, y] {
+            self.w().local_get(value).local_get(value);
+            self.compare_equal(shape);
+            self.w().i32_and();
+        }
         if !self.is_plain(a, shape) {
             self.and_plain(x, shape);
         }
@@ -441,133 +341,8 @@ impl Emitter<'_> {
         self.close();
     }
 
-    fn float_to_int(&mut self, op: &Op) {
-        let shape = Shape::scalar(op.c);
-        let value = self.float_local(0, shape);
-        self.operand(VSlot(op.b), shape);
-        let truncates = op.c & 2 != 0;
-        let mut w = self.w();
-        // What is not below 2^31 in magnitude, and no number at all, goes to the assist.
-        if shape == Shape::Sd {
-            if !truncates {
-                w.f64_nearest();
-            }
-            w.local_tee(value).f64_abs().f64_const(Ieee64::from(2_147_483_648.0)).f64_lt();
-        } else {
-            if !truncates {
-                w.f32_nearest();
-            }
-            w.local_tee(value).f32_abs().f32_const(Ieee32::from(2_147_483_648.0)).f32_lt();
-        }
-        self.push_host_rounds();
-        self.w().i32_and();
-        self.open_if(None);
-        self.w().local_get(value);
-        if shape == Shape::Sd {
-            self.w().i32_trunc_f64_s();
-        } else {
-            self.w().i32_trunc_f32_s();
-        }
-        self.w().local_set(local::SCRATCH);
-        self.w().else_();
-        self.call_assist_only(op);
-        let at = self.slot_at(op.dst);
-        self.w().i32_const(0).i32_load(at).local_set(local::SCRATCH);
-        self.close();
-        self.w().local_get(local::SCRATCH);
-        self.set32(op.dst);
-    }
-
-    fn int_to_float(&mut self, op: &Op) -> bool {
-        let (dst, a) = (VSlot(op.dst), VSlot(op.a));
-        if Shape::scalar(op.c) == Shape::Sd {
-            // Exact.
-            self.get_vector(a);
-            self.get32(op.b);
-            self.w().f64_convert_i32_s().f64x2_replace_lane(0);
-            self.set_vector(dst);
-            self.note_plain(dst, Shape::Sd);
-            return true;
-        }
-        self.push_host_rounds();
-        self.open_if(None);
-        self.get_vector(a);
-        self.get32(op.b);
-        self.w().f32_convert_i32_s().f32x4_replace_lane(0);
-        self.set_vector(dst);
-        self.w().else_();
-        self.call_assist(op);
-        self.close();
-        self.note_plain(dst, Shape::Ss);
-        true
-    }
-
-    fn conversion(&mut self, op: &Op) -> bool {
-        let (dst, b) = (VSlot(op.dst), VSlot(op.b));
-        if op.c == Other::Cvtdq2pd as u8 {
-            self.get_vector(b);
-            self.w().f64x2_convert_low_i32x4_s();
-            self.set_vector(dst);
-            self.note_plain(dst, Shape::Pd);
-            return true;
-        }
-        if op.c == Other::Cvtdq2ps as u8 {
-            self.push_host_rounds();
-            self.open_if(None);
-            self.get_vector(b);
-            self.w().f32x4_convert_i32x4_s();
-            self.set_vector(dst);
-            self.w().else_();
-            self.call_assist(op);
-            self.close();
-            self.note_plain(dst, Shape::Ps);
-            return true;
-        }
-        if op.c == Other::Cvttps2dq as u8 {
-            let magnitude = self.vector_scratch(3);
-            self.get_vector(b);
-            self.w().f32x4_abs().local_tee(magnitude);
-            self.w().f32_const(Ieee32::from(2_147_483_648.0)).f32x4_splat().f32x4_lt().i32x4_all_true();
-            self.push_host_rounds();
-            self.w().i32_and();
-            self.open_if(None);
-            self.get_vector(b);
-            self.w().i32x4_trunc_sat_f32x4_s();
-            self.set_vector(dst);
-            self.w().else_();
-            self.call_assist(op);
-            self.close();
-            return true;
-        }
-        let widens = op.c == Other::Cvtss2sd as u8;
-        if !widens && op.c != Other::Cvtsd2ss as u8 {
-            return false;
-        }
-        let (from, to) = if widens { (Shape::Ss, Shape::Sd) } else { (Shape::Sd, Shape::Ss) };
-        let (value, result) = (self.float_local(0, from), self.float_local(2, to));
-        self.operand(b, from);
-        self.w().local_tee(value);
-        if widens {
-            self.w().f64_promote_f32().local_set(result);
-        } else {
-            self.w().f32_demote_f64().local_set(result);
-        }
-        self.push_host_rounds();
-        if !self.is_plain(b, from) {
-            self.and_plain(value, from);
-        }
-        if !widens {
-            self.w().i32_const(1);
-            self.and_ordinary(result, to);
-            // A zero stays one.
-            self.w().local_get(value).f64_const(Ieee64::from(0.0)).f64_eq().i32_or().i32_and();
-        }
-        self.take_or_call(op, to, result);
-        true
-    }
-
     /// Calls the assist of an operation and takes over its result.
-    fn call_assist(&mut self, op: &Op) {
+    pub(super) fn call_assist(&mut self, op: &Op) {
         self.call_assist_only(op);
         if vm_cpu::assist::row(op.assist_number()).operands.starts_with('v') {
             self.vector_from_memory(VSlot(op.dst));
@@ -575,7 +350,7 @@ impl Emitter<'_> {
     }
 
     /// Calls the assist of an operation, whose result stays in memory.
-    fn call_assist_only(&mut self, op: &Op) {
+    pub(super) fn call_assist_only(&mut self, op: &Op) {
         let row = vm_cpu::assist::row(op.assist_number());
         debug_assert!(row.effects.contains(Effects::TRAPS));
         self.operands_to_memory(op, row.operands);

@@ -7,7 +7,7 @@ use wasm_encoder::ValType;
 use super::Emitter;
 
 /// Numbers of bytes for shuffles, from lanes of some size: 0 to 15 are the first operand's, 16 to 31 the second's.
-fn lanes<const N: usize>(picks: [u8; N]) -> [u8; 16] {
+pub(super) fn lanes<const N: usize>(picks: [u8; N]) -> [u8; 16] {
     let size = 16 / N;
     std::array::from_fn(|i| picks[i / size] * size as u8 + (i % size) as u8)
 }
@@ -233,7 +233,7 @@ impl Emitter<'_> {
             self.set_vector(dst);
             return true;
         }
-        if self.product(op, what) {
+        if self.composed(op, what) {
             return true;
         }
         let start = self.code.len();
@@ -311,49 +311,6 @@ impl Emitter<'_> {
                 return false;
             }
         };
-        self.set_vector(dst);
-        true
-    }
-
-    /// Products of which other parts are wanted than multiplication gives.
-    fn product(&mut self, op: &Op, what: Vector) -> bool {
-        use Vector::*;
-        let (dst, a, b) = (VSlot(op.dst), VSlot(op.a), VSlot(op.b));
-        let signed = matches!(what, Pmulhw | Pmuldq);
-        match what {
-            // The even lanes, made neighbours, times each other.
-            Pmuludq | Pmuldq => {
-                for operand in [a, b] {
-                    self.get_vector(operand);
-                    self.get_vector(operand);
-                    self.w().i8x16_shuffle(lanes([0, 2, 0, 2]));
-                }
-                if signed {
-                    self.w().i64x2_extmul_low_i32x4_s();
-                } else {
-                    self.w().i64x2_extmul_low_i32x4_u();
-                }
-            }
-            // The upper halves of the products of words.
-            Pmulhw | Pmulhuw => {
-                self.get_vector(a);
-                self.get_vector(b);
-                if signed {
-                    self.w().i32x4_extmul_low_i16x8_s();
-                } else {
-                    self.w().i32x4_extmul_low_i16x8_u();
-                }
-                self.get_vector(a);
-                self.get_vector(b);
-                if signed {
-                    self.w().i32x4_extmul_high_i16x8_s();
-                } else {
-                    self.w().i32x4_extmul_high_i16x8_u();
-                }
-                self.w().i8x16_shuffle(lanes([1, 3, 5, 7, 9, 11, 13, 15]));
-            }
-            _ => return false,
-        }
         self.set_vector(dst);
         true
     }
