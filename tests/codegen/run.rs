@@ -11,7 +11,7 @@ use std::process::Command;
 use vm_cpu::Mode;
 use vm_cpu::decode::{self, Context, Unknown};
 use vm_cpu::ir::{Op, Segments};
-use vm_jit::emit::{self, Config, Numbers};
+use vm_jit::emit::{self, Config, Functions, Numbers};
 use vm_jit::module;
 use vm_jit::plan::{CodeSource, Found, Limits, plan};
 use vm_jit::shape::Shape;
@@ -23,7 +23,17 @@ const CORE: u32 = 0x10_0000;
 const STATE: u32 = 0x20_0000;
 /// `mov ebp, MARK` stands before the form and `mov ebp, MARK + 1` behind it.
 const MARK: u32 = 0x1357_9bde;
-const CONFIG: Config = Config { core: CORE, state: STATE, first_frame: 0x30_0000, tail_calls: true };
+const CONFIG: Config = Config {
+    core: CORE,
+    state: STATE,
+    first_frame: 0x30_0000,
+    tail_calls: true,
+    // Numbers that are easily told apart.
+    x87: Functions {
+        slots: [900, 901, 902, 903, 904, 905, 906, 907, 908, 909, 910, 911, 912, 913, 914, 915, 916, 917, 918],
+        side: 0x40_0000,
+    },
+};
 
 struct Bytes(Vec<u8>, Unknown);
 

@@ -14,7 +14,7 @@ mod string;
 mod system;
 mod vector;
 
-pub use self::fpu::X87;
+pub use self::fpu::{X87, direct};
 pub(crate) use self::fpu::{frstor_image, fsave_image};
 pub(crate) use self::sse::MXCSR_MASK;
 pub use self::sse::packed::{Lanewise, Other};

@@ -60,6 +60,7 @@ pub struct TlsDescriptor {
 
 /// An 80-bit extended-precision number as the x87 stores it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct F80 {
     /// The significand with its explicit integer bit.
     pub mantissa: u64,
@@ -69,6 +70,7 @@ pub struct F80 {
 
 /// The x87 unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Fpu {
     /// Physical registers R0 to R7 (not ST-relative). MMX registers are their mantissas.
     pub regs: [F80; 8],

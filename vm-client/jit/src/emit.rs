@@ -7,7 +7,7 @@
 //!
 //! `ops` has the operations, `flags` the conditions, `memory` loads and stores, `control` edges, calls and exits, `foreign`
 //! assists and what the interpreter does for us, `vector`, `composed`,
-//! `float`, `checks` and `conversion` SSE.
+//! `float`, `checks` and `conversion` SSE, `stack` and `x87` the x87.
 
 mod checks;
 mod composed;
@@ -18,13 +18,16 @@ mod float;
 mod foreign;
 mod memory;
 mod ops;
+mod stack;
 mod vector;
 mod wide;
+mod x87;
 
 use std::collections::HashMap;
 use std::mem::offset_of;
 
-use vm_cpu::assist::{self, Effects};
+use vm_cpu::assist::direct::{self, Direct};
+use vm_cpu::assist::{self, AssistId, Effects};
 use vm_cpu::flags::Flags;
 use vm_cpu::ir::{Code, Form, Op, Size, Slot, each_read, written_slot, written_vector};
 use vm_cpu::{Core, Exception, reg};
@@ -35,6 +38,7 @@ use crate::plan::Region;
 use crate::shape::Shape;
 use crate::state::State;
 use checks::HostFloat;
+use stack::Stack;
 
 /// What a function returns when the way on is in `Core::rip`.
 pub const GO_ON: u32 = 0;
@@ -52,6 +56,24 @@ pub struct Config {
     pub first_frame: u32,
     /// Whether tail calls may be used.
     pub tail_calls: bool,
+    /// The functions for x87 arithmetic.
+    pub x87: Functions,
+}
+
+/// Where the functions of [`direct`] are.
+#[derive(Clone, Copy, Debug)]
+pub struct Functions {
+    /// Their places in the table, in the order of [`Direct::ALL`].
+    pub slots: [u32; Direct::ALL.len()],
+    /// The address of the word beside results.
+    pub side: u32,
+}
+
+impl Functions {
+    /// Those of this program.
+    pub fn of_program() -> Functions {
+        Functions { slots: Direct::ALL.map(|function| function.number() as u32), side: direct::side_address() as u32 }
+    }
 }
 
 /// What a stop at some place of a region means.
@@ -179,6 +201,7 @@ struct Emitter<'a> {
     plain: [u8; 32],
     /// What says whether the host's floating point will do, where there is any.
     host_float: Option<HostFloat>,
+    stack: Stack,
     flags: FlagState,
     place: Place,
     /// The operations of the instruction under way that follow the current one.
@@ -219,6 +242,7 @@ impl<'a> Emitter<'a> {
             vectors_written: 0,
             plain: [0; 32],
             host_float: None,
+            stack: Stack::default(),
             flags: FlagState::Dynamic,
             place: Place::default(),
             rest: &[],
@@ -231,7 +255,7 @@ impl<'a> Emitter<'a> {
     /// Gives a local to each register that is used.
     fn find_registers(&mut self) {
         let mut used = 0u32;
-        let mut floats = false;
+        let (mut floats, mut x87) = (false, false);
         for &node in &self.shape.order {
             for op in &self.region.nodes[node].found.block.ops {
                 each_read(op, |slot| {
@@ -256,6 +280,13 @@ impl<'a> Emitter<'a> {
                     self.vectors_written |= 1 << (slot.0 & 31);
                 }
                 floats |= is_float(op);
+                if stack::is_x87(op) {
+                    x87 = true;
+                    if op.assist_number() == AssistId::X87Register as u16 {
+                        used |= 1 << reg::RAX;
+                        self.written |= 1 << reg::RAX;
+                    }
+                }
             }
         }
         for slot in 0..32u8 {
@@ -263,6 +294,9 @@ impl<'a> Emitter<'a> {
                 let local = self.new_local(ValType::I32);
                 self.registers[usize::from(slot)] = Some(local);
             }
+        }
+        if x87 {
+            self.use_stack();
         }
         if floats {
             self.host_float = Some(HostFloat {

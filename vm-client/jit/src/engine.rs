@@ -88,6 +88,7 @@ impl<H: CodeHost> Jit<H> {
             state: address_of(&*state),
             first_frame: 0,
             tail_calls: host.tail_calls(),
+            x87: emit::Functions::of_program(),
         };
         Ok(Jit {
             host,

@@ -192,6 +192,8 @@ pub fn after(op: &Op, state: FlagState) -> FlagState {
             _ => FlagState::Static(Kind::EFLAGS.with(Carry::Only, Size::B8)),
         },
         Assist if op.assist_number() == AssistId::FloatCompare as u16 => FlagState::Static(Kind::EFLAGS),
+        Assist if op.assist_number() == AssistId::X87Flags as u16 => FlagState::Static(Kind::EFLAGS),
+        Assist if op.assist_number() == AssistId::X87Condition as u16 => state,
         Assist if is_wide_multiplication(op) => {
             FlagState::Static(Kind::of(Base::Logic, Size::B32).with(Carry::Both, Size::B8))
         }
@@ -246,6 +248,7 @@ fn carry_use(op: &Op) -> CarryUse {
         IncF8 | IncF16 | IncF32 | DecF8 | DecF16 | DecF32 | AdcF8 | AdcF16 | AdcF32 | SbbF8 | SbbF16 | SbbF32
         | Adc8 | Adc16 | Adc32 | Sbb8 | Sbb16 | Sbb32 | BrB | BrAe => CarryUse::Wants,
         SetCc | Cmov16 | Cmov32 if op.c & 15 == 2 || op.c & 15 == 3 => CarryUse::Wants,
+        Assist if op.assist_number() == AssistId::X87Condition as u16 && op.c >> 3 & 14 == 2 => CarryUse::Wants,
         _ => {
             let there = FlagState::DynamicCarry;
             if after(op, there) == there { CarryUse::Ignores } else { CarryUse::Replaces }

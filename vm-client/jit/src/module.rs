@@ -12,6 +12,10 @@ use crate::emit::{Function, GO_ON};
 /// The type of a region's function: depth to result.
 pub const REGION_TYPE: u32 = 0;
 const REQUEST_TYPE: u32 = 1;
+/// The type of functions of two 80-bit numbers.
+pub const BINARY_TYPE: u32 = 2;
+/// The type of functions of one.
+pub const UNARY_TYPE: u32 = 3;
 /// The number of the imported function that makes requests.
 pub const REQUEST: u32 = 0;
 
@@ -58,6 +62,8 @@ fn finish(slots: &[u32], code: &CodeSection) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
     types.ty().function([ValType::I32; 3], [ValType::I32]);
+    types.ty().function([ValType::I64, ValType::I64, ValType::I32, ValType::I32], [ValType::I64]);
+    types.ty().function([ValType::I64, ValType::I32, ValType::I32], [ValType::I64]);
     let mut imports = ImportSection::new();
     let memory = MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None };
     let table = TableType { element_type: RefType::FUNCREF, minimum: 0, maximum: None, table64: false, shared: false };

@@ -6,7 +6,7 @@ use vm_cpu::ir::{Op, Segments};
 use vm_mem::FrameId;
 use wasmparser::{Validator, WasmFeatures};
 
-use crate::emit::{self, Config, Function, Numbers};
+use crate::emit::{self, Config, Function, Functions, Numbers};
 use crate::module;
 use crate::plan::{CodeSource, End, Found, Limits, Region, Target, plan};
 use crate::shape::Shape;
@@ -52,7 +52,13 @@ fn planned(code: &[u8]) -> (Region, Shape) {
 
 fn emitted(code: &[u8]) -> (Region, Function) {
     let (region, shape) = planned(code);
-    let config = Config { core: 0x10000, state: 0x20000, first_frame: 0x10_0000, tail_calls: true };
+    let config = Config {
+        core: 0x10000,
+        state: 0x20000,
+        first_frame: 0x10_0000,
+        tail_calls: true,
+        x87: Functions::of_program(),
+    };
     let function = emit::function(&region, &shape, 3, &config, &mut Counted::default());
     (region, function)
 }

@@ -2,11 +2,12 @@
 //!
 //! One assist carries them all: `a` is the slot with the linear address of the memory operand, `b` the [`X87`] number, `c`
 //! a small number of its own (a register, an operation), `imm` the address of the instruction with its opcode above it.
-//! What an instruction computes is in [`super::fpu80`]; here are empty and full registers, condition codes, pending
+//! What an instruction computes is in [`super::fpu80`], which generated code also reaches by [`direct`]; here are empty and full registers, condition codes, pending
 //! exceptions and memory. Memory is written before any register changes.
 
 mod arithmetic;
 mod control;
+pub mod direct;
 mod env;
 mod transfer;
 

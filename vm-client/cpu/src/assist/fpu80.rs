@@ -2,12 +2,13 @@
 //!
 //! Pure functions from operands and a [`Context`] (what the control word says, and what exceptions were raised) to
 //! results. Nothing here knows the register stack; [`super::fpu`] does. Arithmetic is in [`arith`], the remainder family in
-//! [`remainder`], conversions in [`convert`], comparisons in [`compare`], and the transcendental functions, computed
+//! [`remainder`], its common case in [`quick`], conversions in [`convert`], comparisons in [`compare`], and the transcendental functions, computed
 //! with 128-bit significands ([`wide`]), in [`transcendental`].
 
 pub(crate) mod arith;
 pub(crate) mod compare;
 pub(crate) mod convert;
+pub(crate) mod quick;
 pub(crate) mod remainder;
 pub(crate) mod transcendental;
 mod wide;
@@ -95,6 +96,22 @@ impl Context {
     /// Whether something was raised that prevents a result.
     pub(crate) fn prevented(&self) -> bool {
         self.raised & !self.masks & exception::BEFORE != 0
+    }
+
+    /// Whether results are rounded to nearest, to 64 bits.
+    #[inline]
+    pub(crate) fn is_usual(&self) -> bool {
+        self.rounding == Rounding::Nearest && self.precision == 64
+    }
+
+    /// Takes over what the common case found.
+    #[inline]
+    fn take(&mut self, quick: quick::Quick) -> F80 {
+        if quick.inexact {
+            self.raise(PRECISION);
+        }
+        self.up = quick.up;
+        quick.value
     }
 
     /// Raises invalid operation and gives its masked answer.

@@ -237,8 +237,13 @@ pub(crate) fn to_integer(value: Number, rounding: Rounding) -> Integer {
     if value.exponent > 63 {
         return Integer { magnitude: None, inexact: false, up: false };
     }
-    let fixed = shift_right_sticky(u128::from(value.mantissa) << 64, (63 - value.exponent) as u32);
-    let (kept, lost) = ((fixed >> 64) as u64, fixed as u64);
+    let (kept, lost) = match 63 - value.exponent {
+        0 => (value.mantissa, 0),
+        by @ 1..=63 => (value.mantissa >> by, value.mantissa << (64 - by)),
+        64 => (0, value.mantissa),
+        // Less than half.
+        _ => (0, 1),
+    };
     let exact = lost == 0;
     let up = rounding.rounds_up(value.negative, kept & 1 != 0, lost.cmp(&(1 << 63)), exact);
     Integer { magnitude: kept.checked_add(u64::from(up)), inexact: !exact, up }

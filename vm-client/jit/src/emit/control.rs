@@ -83,6 +83,7 @@ impl Emitter<'_> {
         let node = &region.nodes[number];
         let block = &node.found.block;
         self.flags = self.states[number];
+        self.forget_stack();
         if block.ops.iter().any(super::is_float) {
             self.reload_mxcsr();
         }
@@ -95,6 +96,7 @@ impl Emitter<'_> {
                 let op = &block.ops[at];
                 self.rest = &block.ops[at + 1..range.end];
                 if op.code.is_exit() {
+                    self.end_stack_block();
                     return self.end_of_block(number, op);
                 }
                 self.operation(op);
@@ -276,6 +278,7 @@ impl Emitter<'_> {
     /// Brings everything into memory, and the address to call, which is pushed, into the instruction pointer.
     fn before_call(&mut self, target: impl Fn(&mut Self)) {
         self.spill();
+        self.stack_to_memory();
         self.sync_flags();
         self.spill_fuel();
         let rip = self.rip_at();
@@ -371,6 +374,7 @@ impl Emitter<'_> {
 
     fn exit_code(&mut self) {
         self.spill();
+        self.store_stack();
         self.sync_dynamic_flags();
         self.spill_fuel();
         self.w().local_get(local::HOW).i32_eqz();

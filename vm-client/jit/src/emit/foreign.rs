@@ -4,14 +4,18 @@ use vm_cpu::assist::{self, AssistId, Effects};
 use vm_cpu::ir::{Op, Slot, VSlot, each_read, written_slot};
 use wasm_encoder::ValType;
 
+use super::stack::meets_stack;
 use super::{Emitter, STOPPED, Why, local, state_offset};
 use crate::host::Request;
 
 impl Emitter<'_> {
     /// Calls an assist.
     pub(super) fn assist(&mut self, op: &Op) {
-        if self.wide(op) || self.vector_assist(op) {
+        if self.wide(op) || self.vector_assist(op) || self.x87(op) {
             return;
+        }
+        if meets_stack(op) {
+            self.stack_to_memory();
         }
         let row = assist::row(op.assist_number());
         let does = |effects| Self::assist_does(op, effects);

@@ -84,12 +84,12 @@ impl Emitter<'_> {
         self.w().local_get(local::WORD).local_get(local::ADDRESS).i32_add();
     }
 
-    fn data(&self, align: u32) -> MemArg {
+    pub(super) fn data(&self, align: u32) -> MemArg {
         MemArg { offset: u64::from(self.config.first_frame), align, memory_index: 0 }
     }
 
     /// Pops an address and pushes where its bytes can be loaded from.
-    fn loadable(&mut self, bytes: u32, why: Why) {
+    pub(super) fn loadable(&mut self, bytes: u32, why: Why) {
         self.needs_slow_path(bytes, 0);
         self.open_if(Some(ValType::I32));
         self.w().i32_const(Request::Load as i32).local_get(local::ADDRESS).i32_const(bytes as i32);
@@ -132,7 +132,7 @@ impl Emitter<'_> {
     }
 
     /// Stores what `value` pushes, with `put`, to the address on the stack.
-    fn store_with(&mut self, bytes: u32, value: impl Fn(&mut Self), put: impl Fn(&mut Self, MemArg)) {
+    pub(super) fn store_with(&mut self, bytes: u32, value: impl Fn(&mut Self), put: impl Fn(&mut Self, MemArg)) {
         self.needs_slow_path(bytes, STORE_WORDS);
         self.open_if(None);
         self.w().i32_const(0);

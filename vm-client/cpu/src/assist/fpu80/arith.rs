@@ -1,12 +1,17 @@
 //! Addition, subtraction, multiplication, division, square root, rounding to an integer, scaling, splitting.
 
 use super::exception::{PRECISION, ZERO_DIVIDE};
-use super::{Class, Context, MAX_EXPONENT, MIN_EXPONENT};
+use super::{Class, Context, MAX_EXPONENT, MIN_EXPONENT, quick};
 use crate::F80;
 use crate::assist::soft::{self, Exact, Number, Rounding};
 
 /// `a + b`.
 pub(crate) fn add(cx: &mut Context, a: F80, b: F80) -> F80 {
+    if cx.is_usual()
+        && let Some(result) = quick::add(a, b)
+    {
+        return cx.take(result);
+    }
     if let Some(nan) = cx.nan_pair(a, b) {
         return nan;
     }
@@ -46,6 +51,11 @@ pub(crate) fn sub(cx: &mut Context, a: F80, b: F80) -> F80 {
 
 /// `a * b`.
 pub(crate) fn mul(cx: &mut Context, a: F80, b: F80) -> F80 {
+    if cx.is_usual()
+        && let Some(result) = quick::mul(a, b)
+    {
+        return cx.take(result);
+    }
     if let Some(nan) = cx.nan_pair(a, b) {
         return nan;
     }
@@ -61,6 +71,11 @@ pub(crate) fn mul(cx: &mut Context, a: F80, b: F80) -> F80 {
 
 /// `a / b`.
 pub(crate) fn div(cx: &mut Context, a: F80, b: F80) -> F80 {
+    if cx.is_usual()
+        && let Some(result) = quick::div(a, b)
+    {
+        return cx.take(result);
+    }
     if let Some(nan) = cx.nan_pair(a, b) {
         return nan;
     }
@@ -81,6 +96,11 @@ pub(crate) fn div(cx: &mut Context, a: F80, b: F80) -> F80 {
 
 /// The square root.
 pub(crate) fn sqrt(cx: &mut Context, a: F80) -> F80 {
+    if cx.is_usual()
+        && let Some(result) = quick::sqrt(a)
+    {
+        return cx.take(result);
+    }
     if let Some(nan) = cx.nan_single(a) {
         return nan;
     }

@@ -1,7 +1,7 @@
 //! Conversions between 80-bit numbers and what memory holds: single, double, integers, packed decimal.
 
 use super::exception::{DENORMAL, INVALID, OVERFLOW, PRECISION, UNDERFLOW};
-use super::{Class, Context, INTEGER_BIT, QUIET_BIT};
+use super::{Class, Context, INTEGER_BIT, QUIET_BIT, quick};
 use crate::F80;
 use crate::assist::soft::{self, DOUBLE, Format, Integer, Number, Rounding, SINGLE, Tiny};
 
@@ -54,6 +54,15 @@ pub(crate) fn to_f64(cx: &mut Context, value: F80) -> Option<u64> {
 
 fn to_ieee(cx: &mut Context, value: F80, format: Format) -> Option<u64> {
     let fraction_bits = format.precision - 1;
+    if cx.rounding == Rounding::Nearest
+        && let Some((bits, inexact, up)) = quick::to_ieee(value, fraction_bits, format.max)
+    {
+        if inexact {
+            cx.raise(PRECISION);
+        }
+        cx.up = up;
+        return (!cx.prevented()).then_some(bits);
+    }
     let special = ((format.max + format.max + 1) as u64) << fraction_bits;
     let sign_bit = 1 << (fraction_bits + format.max.count_ones() + 1);
     let sign = if value.is_negative() { sign_bit } else { 0 };

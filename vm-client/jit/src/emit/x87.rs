@@ -1,0 +1,599 @@
+//! x87 instructions: moves are emitted, arithmetic calls the functions of [`vm_cpu::assist::direct`], what else there is (transcendental
+//! functions, environments, decimal) is left to the assist.
+//!
+//! Whatever is not the usual way, such as an empty register, a full stack or an exception that is not masked, stops before the
+//! instruction, which the interpreter then runs. So nothing of the unit's state is touched before the last check.
+
+use vm_cpu::assist::X87;
+use vm_cpu::assist::direct::Direct;
+use vm_cpu::ir::{Op, Size};
+use vm_cpu::reg;
+use wasm_encoder::MemArg;
+
+use super::stack::{Pair, is_x87};
+use super::{Emitter, Why, local};
+use crate::module;
+
+/// The bias of exponents, less that of doubles and singles.
+const FROM_DOUBLE: i32 = 16383 - 1023;
+const FROM_SINGLE: i32 = 16383 - 127;
+
+/// Number and operands of the operations that share encodings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    /// What it calls, and whether the operands change places.
+    Compute(Direct, bool),
+    Compare {
+        pops: u8,
+    },
+}
+
+impl Operation {
+    fn of(number: u8) -> Operation {
+        match number & 7 {
+            0 => Operation::Compute(Direct::Add, false),
+            1 => Operation::Compute(Direct::Mul, false),
+            2 => Operation::Compare { pops: 0 },
+            3 => Operation::Compare { pops: 1 },
+            4 => Operation::Compute(Direct::Sub, false),
+            5 => Operation::Compute(Direct::Sub, true),
+            6 => Operation::Compute(Direct::Div, false),
+            _ => Operation::Compute(Direct::Div, true),
+        }
+    }
+}
+
+impl Emitter<'_> {
+    /// Emits an x87 instruction, if it is one of those.
+    pub(super) fn x87(&mut self, op: &Op) -> bool {
+        if !is_x87(op) {
+            return false;
+        }
+        let Some(&what) = X87::ALL.get(usize::from(op.b)) else { return false };
+        let (c, i) = (op.c, op.c & 7);
+        if !is_emitted(what) {
+            return false;
+        }
+        self.enter_stack();
+        match what {
+            X87::LoadF32 | X87::LoadF64 | X87::LoadF80 | X87::LoadI16 | X87::LoadI32 | X87::LoadI64 => {
+                self.load_number(op, what)
+            }
+            X87::LoadSt => {
+                let from = self.value_of(i);
+                let to = self.require_room();
+                let to = self.pair_of(to);
+                self.copy(from, to);
+                self.quiet_push(op);
+            }
+            X87::LoadConstant => self.load_constant(op),
+            X87::StoreF32
+            | X87::StoreF64
+            | X87::StoreF80
+            | X87::StoreI16
+            | X87::StoreI32
+            | X87::StoreI64
+            | X87::TruncateI16
+            | X87::TruncateI32
+            | X87::TruncateI64 => self.store_number(op, what),
+            X87::StoreSt | X87::StoreStPop => {
+                let from = self.value_of(0);
+                let to = self.register_of(i);
+                if i != 0 {
+                    let pair = self.pair_of(to);
+                    self.copy(from, pair);
+                    self.commit(to);
+                }
+                self.clear_c1();
+                self.note_place(op, false);
+                if what == X87::StoreStPop {
+                    self.pop_register();
+                }
+            }
+            X87::Exchange => {
+                self.value_of(0);
+                self.value_of(i);
+                let (a, b) = (self.register_of(0), self.register_of(i));
+                if a != b {
+                    self.exchange(a, b);
+                }
+                self.clear_c1();
+                self.note_place(op, false);
+            }
+            X87::WithF32 | X87::WithF64 | X87::WithI16 | X87::WithI32 => {
+                let top = self.value_of(0);
+                let other = self.operand_from_memory(op, what);
+                self.operate(op, Operation::of(c >> 3), 0, (top, other), true);
+            }
+            X87::WithSt => {
+                let (top, other) = (self.value_of(0), self.value_of(i));
+                self.operate(op, Operation::of(c >> 3), 0, (top, other), false);
+            }
+            X87::ToSt | X87::ToStPop => {
+                let (top, other) = (self.value_of(0), self.value_of(i));
+                self.operate(op, Operation::of(c >> 3), i, (other, top), false);
+                if what == X87::ToStPop {
+                    self.pop_register();
+                }
+            }
+            X87::CompareTwicePop => self.compare_registers(op, Direct::Compare, i, 2),
+            X87::Unordered => self.compare_registers(op, Direct::CompareQuietly, i, 0),
+            X87::UnorderedPop => self.compare_registers(op, Direct::CompareQuietly, i, 1),
+            X87::UnorderedTwicePop => self.compare_registers(op, Direct::CompareQuietly, i, 2),
+            X87::Test => {
+                let (top, zero) = (self.value_of(0), self.stack.other);
+                self.w().i64_const(0).local_set(zero.significand).i32_const(0).local_set(zero.exponent);
+                self.compare(op, Direct::Compare, (top, zero), 0, false);
+            }
+            X87::CompareFlags => self.compare_to_flags(op, Direct::Compare, i, 0),
+            X87::CompareFlagsPop => self.compare_to_flags(op, Direct::Compare, i, 1),
+            X87::UnorderedFlags => self.compare_to_flags(op, Direct::CompareQuietly, i, 0),
+            X87::UnorderedFlagsPop => self.compare_to_flags(op, Direct::CompareQuietly, i, 1),
+            X87::Examine => self.examine(op),
+            X87::ChangeSign | X87::Absolute => {
+                let pair = self.value_of(0);
+                let exponent = pair.exponent;
+                self.w().local_get(exponent);
+                match what {
+                    X87::ChangeSign => self.w().i32_const(0x8000).i32_xor(),
+                    _ => self.w().i32_const(0x7fff).i32_and(),
+                };
+                self.w().local_set(exponent);
+                let register = self.register_of(0);
+                self.commit_exponent(register);
+                self.clear_c1();
+                self.note_place(op, false);
+            }
+            X87::SquareRoot => self.unary(op, Direct::Sqrt),
+            X87::RoundInt => self.unary(op, Direct::Round),
+            X87::Scale => {
+                let (top, other) = (self.value_of(0), self.value_of(1));
+                self.operate(op, Operation::Compute(Direct::Scale, false), 0, (top, other), false);
+            }
+            X87::ConditionalMove => {
+                let (to, from) = (self.value_of(0), self.value_of(i));
+                self.condition(c >> 3);
+                self.open_if(None);
+                self.copy(from, to);
+                self.close();
+                let register = self.register_of(0);
+                self.commit(register);
+                self.note_place(op, false);
+            }
+            X87::LoadControl => {
+                self.get32(op.a);
+                self.loadable(2, Why::Refused { stores_back: false });
+                let at = self.data(0);
+                self.w().i32_load16_u(at).i32_const(0x1f3f).i32_and().i32_const(0x40).i32_or();
+                self.w().local_tee(local::SCRATCH).i32_const(0x3f).i32_and().i32_const(0x3f).i32_ne();
+                self.stop_if(Why::Refused { stores_back: false });
+                self.w().local_get(local::SCRATCH);
+                self.set_control();
+            }
+            X87::StoreControl => {
+                let control = self.stack.control;
+                self.store_word(op, |e| {
+                    e.w().local_get(control);
+                });
+            }
+            X87::StoreStatus => self.store_word(op, |e| {
+                e.push_status();
+                e.push_top();
+                e.w().i32_or();
+            }),
+            X87::StatusToAx => {
+                self.push_status();
+                self.push_top();
+                self.w().i32_or();
+                self.put(reg::RAX as u8, Size::B16);
+            }
+            // Waiting was all, and what there is to wait for would have stopped before.
+            _ => {}
+        }
+        true
+    }
+
+    /// Calls a function with what is pushed.
+    fn call_direct_function(&mut self, function: Direct) {
+        let ty = if function.is_binary() { module::BINARY_TYPE } else { module::UNARY_TYPE };
+        let slot = self.config.x87.slots[function as usize];
+        self.w().i32_const(slot as i32).call_indirect(0, ty);
+    }
+
+    /// Calls a function of two numbers; its result is left on the stack.
+    fn call_binary(&mut self, function: Direct, (a, b): (Pair, Pair)) {
+        let control = self.stack.control;
+        self.w().local_get(a.significand).local_get(b.significand);
+        self.w().local_get(a.exponent).local_get(b.exponent).i32_const(16).i32_shl().i32_or().local_get(control);
+        self.call_direct_function(function);
+    }
+
+    /// Calls a function of one number, whose exponent is pushed last here.
+    fn call_unary(&mut self, function: Direct, control: impl Fn(&mut Self)) {
+        control(self);
+        self.call_direct_function(function);
+    }
+
+    fn push_control(&mut self) {
+        let control = self.stack.control;
+        self.w().local_get(control);
+    }
+
+    /// Takes the word beside a result into its local; stops if the exception is not masked.
+    fn take_side(&mut self) {
+        let (at, side) = (self.at(self.config.x87.side, 2), self.stack.side);
+        self.w().i32_const(0).i32_load(at).local_tee(side).i32_const(0).i32_lt_s();
+        self.stop_if(Why::Refused { stores_back: false });
+    }
+
+    /// Merges the word beside a result into the status.
+    fn note_side(&mut self) {
+        let s = self.stack;
+        self.w().local_get(s.raised).local_get(s.side).i32_or().local_set(s.raised);
+        self.w().local_get(s.side).local_set(s.last);
+    }
+
+    fn clear_c1(&mut self) {
+        let last = self.stack.last;
+        self.w().i32_const(0).local_set(last);
+    }
+
+    /// Notes where the last instruction and its operand were.
+    fn note_place(&mut self, op: &Op, in_memory: bool) {
+        let s = self.stack;
+        self.w().i64_const(op.imm).local_set(s.place);
+        if in_memory {
+            self.get32(op.a);
+            self.w().local_set(s.data);
+        }
+    }
+
+    fn copy(&mut self, from: Pair, to: Pair) {
+        if from != to {
+            self.w().local_get(from.significand).local_set(to.significand);
+            self.w().local_get(from.exponent).local_set(to.exponent);
+        }
+    }
+
+    /// Pushes the register whose locals have been filled; nothing was raised.
+    fn quiet_push(&mut self, op: &Op) {
+        self.clear_c1();
+        self.note_place(op, false);
+        self.push_register();
+    }
+
+    // ---- loads ----
+
+    /// Pops the bits of a number in memory into locals, as a load (`quiets`) or as an operand; the word beside the result is
+    /// in its local.
+    fn unpack(&mut self, single: bool, quiets: bool, to: Pair) {
+        let s = self.stack;
+        let (bits, side) = (s.bits, s.side);
+        self.w().local_tee(bits);
+        let (exponent_at, most, bias, up) =
+            if single { (23, 0xfe, FROM_SINGLE, 40) } else { (52, 0x7fe, FROM_DOUBLE, 11) };
+        self.w().i64_const(exponent_at).i64_shr_u().i32_wrap_i64().i32_const(most + 1).i32_and();
+        self.w().local_tee(side).i32_const(1).i32_sub().i32_const(most).i32_lt_u();
+        self.open_if(None);
+        // What is above the fraction is shifted out, or hidden by the integer bit.
+        self.w().local_get(bits).i64_const(up).i64_shl().i64_const(i64::MIN).i64_or().local_set(to.significand);
+        self.w().local_get(side).i32_const(bias).i32_add();
+        self.w().local_get(bits).i64_const(if single { 16 } else { 48 }).i64_shr_u().i32_wrap_i64();
+        self.w().i32_const(0x8000).i32_and().i32_or().local_set(side);
+        self.w().else_();
+        let function = match (single, quiets) {
+            (true, true) => Direct::FromSingle,
+            (true, false) => Direct::OperandSingle,
+            (false, true) => Direct::FromDouble,
+            (false, false) => Direct::OperandDouble,
+        };
+        self.w().local_get(bits).i32_const(0);
+        self.call_unary(function, Self::push_control);
+        self.w().local_set(to.significand);
+        self.take_side();
+        self.close();
+        self.w().local_get(side).i32_const(0xffff).i32_and().local_set(to.exponent);
+    }
+
+    /// Pops an integer into locals.
+    fn unpack_integer(&mut self, to: Pair) {
+        let bits = self.stack.bits;
+        // The magnitude, in place of the number.
+        self.w()
+            .local_tee(bits)
+            .i64_const(63)
+            .i64_shr_u()
+            .i32_wrap_i64()
+            .i32_const(15)
+            .i32_shl()
+            .local_set(to.exponent);
+        self.w().i64_const(0).local_get(bits).i64_sub().local_get(bits).local_get(to.exponent).select().local_tee(bits);
+        self.w().local_get(bits).i64_clz().i64_shl().local_set(to.significand);
+        self.w().i32_const(16383 + 63).local_get(bits).i64_clz().i32_wrap_i64().i32_sub();
+        self.w().local_get(to.exponent).i32_or().i32_const(0).local_get(bits).i64_eqz().i32_eqz().select();
+        self.w().local_set(to.exponent);
+    }
+
+    /// Pushes what a memory operand of so many bytes is at, and how to load from there.
+    fn operand_at(&mut self, op: &Op, bytes: u32) -> MemArg {
+        self.get32(op.a);
+        self.loadable(bytes, Why::Refused { stores_back: false });
+        self.data(0)
+    }
+
+    fn load_number(&mut self, op: &Op, what: X87) {
+        let s = self.stack;
+        let register = self.require_room();
+        let to = self.pair_of(register);
+        let mut converted = false;
+        match what {
+            X87::LoadF32 => {
+                let at = self.operand_at(op, 4);
+                self.w().i64_load32_u(at);
+                self.unpack(true, true, to);
+                converted = true;
+            }
+            X87::LoadF64 => {
+                let at = self.operand_at(op, 8);
+                self.w().i64_load(at);
+                self.unpack(false, true, to);
+                converted = true;
+            }
+            X87::LoadF80 => {
+                let at = self.operand_at(op, 10);
+                self.w().local_tee(local::SCRATCH).i64_load(at).local_set(to.significand);
+                let upper = MemArg { offset: at.offset + 8, ..at };
+                self.w().local_get(local::SCRATCH).i32_load16_u(upper).local_set(to.exponent);
+            }
+            _ => self.load_integer(op, what, to),
+        }
+        if converted {
+            self.w().local_get(s.raised).local_get(s.side).i32_or().local_set(s.raised);
+        }
+        self.clear_c1();
+        self.note_place(op, true);
+        self.push_register();
+    }
+
+    fn load_integer(&mut self, op: &Op, what: X87, to: Pair) {
+        let bytes = match what {
+            X87::LoadI16 | X87::WithI16 => 2,
+            X87::LoadI32 | X87::WithI32 => 4,
+            _ => 8,
+        };
+        let at = self.operand_at(op, bytes);
+        match bytes {
+            2 => self.w().i64_load16_s(at),
+            4 => self.w().i64_load32_s(at),
+            _ => self.w().i64_load(at),
+        };
+        self.unpack_integer(to);
+    }
+
+    /// The operand of an operation with memory, in locals.
+    fn operand_from_memory(&mut self, op: &Op, what: X87) -> Pair {
+        let to = self.stack.other;
+        match what {
+            X87::WithF32 => {
+                let at = self.operand_at(op, 4);
+                self.w().i64_load32_u(at);
+                self.unpack(true, false, to);
+            }
+            X87::WithF64 => {
+                let at = self.operand_at(op, 8);
+                self.w().i64_load(at);
+                self.unpack(false, false, to);
+            }
+            _ => self.load_integer(op, what, to),
+        }
+        to
+    }
+
+    fn load_constant(&mut self, op: &Op) {
+        // To nearest: the table of the assist, rounded.
+        const CONSTANTS: [(u64, u16); 7] = [
+            (0x8000_0000_0000_0000, 0x3fff),
+            (0xd49a_784b_cd1b_8afe, 0x4000),
+            (0xb8aa_3b29_5c17_f0bc, 0x3fff),
+            (0xc90f_daa2_2168_c235, 0x4000),
+            (0x9a20_9a84_fbcf_f799, 0x3ffd),
+            (0xb172_17f7_d1cf_79ac, 0x3ffe),
+            (0, 0),
+        ];
+        let number = usize::from(op.c).min(6);
+        let (significand, exponent) = CONSTANTS[number];
+        let register = self.require_room();
+        if number != 0 && number != 6 {
+            self.push_control();
+            self.w().i32_const(0xc00).i32_and();
+            self.stop_if(Why::Refused { stores_back: false });
+        }
+        let to = self.pair_of(register);
+        self.w().i64_const(significand as i64).local_set(to.significand);
+        self.w().i32_const(i32::from(exponent)).local_set(to.exponent);
+        self.quiet_push(op);
+    }
+
+    // ---- stores ----
+
+    fn store_number(&mut self, op: &Op, what: X87) {
+        let s = self.stack;
+        let from = self.value_of(0);
+        let truncates = matches!(what, X87::TruncateI16 | X87::TruncateI32 | X87::TruncateI64);
+        let conversion = match what {
+            X87::StoreF32 => Some((Direct::ToSingle, 4)),
+            X87::StoreF64 => Some((Direct::ToDouble, 8)),
+            X87::StoreI16 | X87::TruncateI16 => Some((Direct::ToI16, 2)),
+            X87::StoreI32 | X87::TruncateI32 => Some((Direct::ToI32, 4)),
+            X87::StoreI64 | X87::TruncateI64 => Some((Direct::ToI64, 8)),
+            _ => None,
+        };
+        match conversion {
+            Some((function, bytes)) => {
+                self.w().local_get(from.significand).local_get(from.exponent);
+                self.call_unary(function, |e| {
+                    e.push_control();
+                    if truncates {
+                        e.w().i32_const(0xc00).i32_or();
+                    }
+                });
+                self.w().local_set(s.bits);
+                self.take_side();
+                self.get32(op.a);
+                self.store_with(
+                    bytes,
+                    |e| {
+                        e.w().local_get(s.bits);
+                    },
+                    |e, at| {
+                        match bytes {
+                            2 => e.w().i64_store16(at),
+                            4 => e.w().i64_store32(at),
+                            _ => e.w().i64_store(at),
+                        };
+                    },
+                );
+                self.note_side();
+            }
+            None => {
+                self.get32(op.a);
+                // The address is wanted twice.
+                self.store_with(
+                    10,
+                    |e| {
+                        e.w().local_tee(local::SCRATCH2).local_get(from.significand);
+                    },
+                    |e, at| {
+                        let upper = MemArg { offset: at.offset + 8, ..at };
+                        e.w().i64_store(at).local_get(local::SCRATCH2).local_get(from.exponent).i32_store16(upper);
+                    },
+                );
+                self.clear_c1();
+            }
+        }
+        self.note_place(op, true);
+        if op.c != 0 {
+            self.pop_register();
+        }
+    }
+
+    fn store_word(&mut self, op: &Op, value: impl Fn(&mut Self)) {
+        self.get32(op.a);
+        self.store_with(2, value, |e, at| {
+            e.w().i32_store16(at);
+        });
+    }
+
+    // ---- computing ----
+
+    /// Computes or compares; a result goes to ST(`to`).
+    fn operate(&mut self, op: &Op, operation: Operation, to: u8, (a, b): (Pair, Pair), in_memory: bool) {
+        let (function, swapped) = match operation {
+            Operation::Compare { pops } => return self.compare(op, Direct::Compare, (a, b), pops, in_memory),
+            Operation::Compute(function, swapped) => (function, swapped),
+        };
+        self.call_binary(function, if swapped { (b, a) } else { (a, b) });
+        self.take_result(op, to, in_memory);
+    }
+
+    /// Pops a significand for ST(`to`); the rest is beside it.
+    fn take_result(&mut self, op: &Op, to: u8, in_memory: bool) {
+        let register = self.register_of(to);
+        let pair = self.pair_of(register);
+        let side = self.stack.side;
+        self.w().local_set(pair.significand);
+        self.take_side();
+        self.w().local_get(side).i32_const(0xffff).i32_and().local_set(pair.exponent);
+        self.note_side();
+        self.commit(register);
+        self.note_place(op, in_memory);
+    }
+
+    fn unary(&mut self, op: &Op, function: Direct) {
+        let pair = self.value_of(0);
+        self.w().local_get(pair.significand).local_get(pair.exponent);
+        self.call_unary(function, Self::push_control);
+        self.take_result(op, 0, false);
+    }
+
+    fn compare_registers(&mut self, op: &Op, function: Direct, i: u8, pops: u8) {
+        let pairs = (self.value_of(0), self.value_of(i));
+        self.compare(op, function, pairs, pops, false);
+    }
+
+    /// Compares; the outcome goes to C0, C2 and C3.
+    fn compare(&mut self, op: &Op, function: Direct, pairs: (Pair, Pair), pops: u8, in_memory: bool) {
+        let status = self.stack.status;
+        self.call_binary(function, pairs);
+        // CF, PF and ZF are C0, C2 and C3 eight bits lower.
+        self.w().i32_wrap_i64().i32_const(8).i32_shl().local_set(local::SCRATCH);
+        self.take_side();
+        self.w().local_get(status).i32_const(!0x4500).i32_and().local_get(local::SCRATCH).i32_or().local_set(status);
+        self.note_side();
+        self.note_place(op, in_memory);
+        for _ in 0..pops {
+            self.pop_register();
+        }
+    }
+
+    /// Compares; the outcome goes to the flags. C1 stays.
+    fn compare_to_flags(&mut self, op: &Op, function: Direct, i: u8, pops: u8) {
+        let s = self.stack;
+        let pairs = (self.value_of(0), self.value_of(i));
+        self.call_binary(function, pairs);
+        self.w().i32_wrap_i64().local_set(local::SCRATCH);
+        self.take_side();
+        self.w().local_get(local::SCRATCH).local_set(local::FLAG_A);
+        self.w().local_get(s.raised).local_get(s.side).i32_or().local_set(s.raised);
+        self.note_place(op, false);
+        for _ in 0..pops {
+            self.pop_register();
+        }
+    }
+
+    fn examine(&mut self, op: &Op) {
+        let s = self.stack;
+        let pair = self.value_of(0);
+        self.w().local_get(pair.significand).local_get(pair.exponent);
+        self.call_unary(Direct::Examine, Self::push_control);
+        self.w().i32_wrap_i64().local_tee(local::SCRATCH).i32_const(16).i32_shl().local_set(s.last);
+        self.w().local_get(s.status).i32_const(!0x4500).i32_and();
+        self.w().local_get(local::SCRATCH).i32_const(0x4500).i32_and().i32_or().local_set(s.status);
+        self.note_place(op, false);
+    }
+}
+
+/// Whether an instruction is emitted; the others are assists.
+pub(crate) fn is_emitted(what: X87) -> bool {
+    !matches!(
+        what,
+        X87::LoadBcd
+            | X87::StoreBcd
+            | X87::TwoToXMinusOne
+            | X87::Sine
+            | X87::Cosine
+            | X87::SineCosine
+            | X87::Tangent
+            | X87::ArcTangent
+            | X87::YLog2X
+            | X87::YLog2X1
+            | X87::Remainder
+            | X87::Remainder1
+            | X87::Extract
+            | X87::Init
+            | X87::ClearExceptions
+            | X87::StoreEnvironment
+            | X87::LoadEnvironment
+            | X87::Save
+            | X87::Restore
+            | X87::Free
+            | X87::FreePop
+            | X87::IncrementTop
+            | X87::DecrementTop
+            | X87::Emms
+            | X87::StoreEnvironment16
+            | X87::LoadEnvironment16
+            | X87::Save16
+            | X87::Restore16
+    )
+}
