@@ -12,7 +12,7 @@ curl -s http://127.0.0.1:8000/sub/
 curl -s -o /dev/null -w '%{http_code} %{size_download}\n' http://127.0.0.1:8000/missing
 curl -s -I http://127.0.0.1:8000/hello.txt | grep -i '^content'
 curl -s -r 0-4 http://127.0.0.1:8000/hello.txt
-curl -s --parallel --parallel-max 5 http://127.0.0.1:8000/hello.txt http://127.0.0.1:8000/sub/ -w '%{http_code}\n' | sort
+curl -s --parallel --parallel-max 5 http://127.0.0.1:8000/hello.txt http://127.0.0.1:8000/sub/ -w '%{http_code}\n' 2> /dev/null | sort
 curl -s http://127.0.0.1:8001/; echo "nobody there: $?"
 curl -s --max-time 5 http://192.0.2.1/; echo "no route: $?"
 python3 - <<'PY'

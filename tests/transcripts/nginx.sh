@@ -47,5 +47,5 @@ nginx -c /root/nginx.conf -s quit
 for i in $(seq 100); do [ -e nginx.pid ] || break; sleep 0.1; done
 [ -e nginx.pid ] || echo ended
 curl -s http://127.0.0.1:8080/; echo "after the end: $?"
-cat logs/error.log
+sed -E 's/^[0-9/]+ [0-9:]+ (.[a-z]+.) [0-9]+#[0-9]+/\1/' logs/error.log
 grep -c 'GET' logs/access.log

@@ -251,10 +251,11 @@ fn route_to(request: &Request, answers: &mut Answers) -> Result<()> {
         }
     };
     let to = inet::route(to)?;
-    let length = if to.is_ipv4() { 32 } else { 128 };
-    let fixed = [family_of(to) as u8, length, 0, 0, RT_TABLE_LOCAL, 0, RT_SCOPE_UNIVERSE, RTN_LOCAL, 0, 2, 0, 0];
+    // Of IPv4, Linux keeps the local table in the main one until somebody adds a rule, and tells what kind of route it is.
+    let (length, table, kind) = if to.is_ipv4() { (32, RT_TABLE_MAIN, 0x80) } else { (128, RT_TABLE_LOCAL, 0) };
+    let fixed = [family_of(to) as u8, length, 0, 0, table, 0, RT_SCOPE_UNIVERSE, RTN_LOCAL, 0, 2, 0, kind];
     answers.begin(RTM_NEWROUTE, &fixed);
-    answers.attribute_word(15, u32::from(RT_TABLE_LOCAL));
+    answers.attribute_word(15, u32::from(table));
     answers.attribute(1, &octets(to));
     answers.attribute_word(4, interface::INDEX);
     answers.attribute(7, &octets(inet::source_for(to)));
