@@ -16,6 +16,12 @@ export const site = `${root}build/client`;
 
 const BROWSERS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
+export function browserProgram() {
+  const program = BROWSERS.find((path) => path && existsSync(path));
+  if (!program) throw new Error("there is no Chromium; set CHROMIUM to its path");
+  return program;
+}
+
 export class World {
   #contexts = [];
   #tabs = [];
@@ -32,9 +38,7 @@ export class World {
   /** A Chromium, and no server. */
   static async browserOnly() {
     const world = new World();
-    const executablePath = BROWSERS.find((path) => path && existsSync(path));
-    if (!executablePath) throw new Error("there is no Chromium; set CHROMIUM to its path");
-    world.browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info"] });
+    world.browser = await chromium.launch({ executablePath: browserProgram(), args: ["--no-sandbox", "--disable-gpu", "--enable-precise-memory-info"] });
     return world;
   }
 

@@ -7,7 +7,7 @@
 //! [`setup`] finds and installs tools ([`wasm_target`], [`apt`], [`node`]), [`client`] builds the browser client, [`demo`]
 //! makes the demo image and serves it, [`worker`] builds, runs and checks the Worker ([`assets`] are what is deployed
 //! beside it), [`smoke`] looks at a deployment from outside, [`suites`] runs every test, [`transcripts`] compares programs
-//! with this computer's Linux, [`durability`] crashes on purpose, [`bench`] measures, [`fuzz`] fuzzes, [`check`] formats and lints.
+//! with this computer's Linux, [`durability`] crashes on purpose, [`faults`] breaks the network, [`bench`] measures, [`fuzz`] fuzzes, [`check`] formats and lints.
 
 mod apt;
 mod assets;
@@ -17,6 +17,7 @@ mod check;
 mod client;
 mod demo;
 mod durability;
+mod faults;
 mod fuzz;
 mod image;
 mod node;
@@ -48,6 +49,9 @@ usage: cargo xtask TASK [OPTIONS]
             --release       build vmrun optimised
   durability  look at the disk after every commit, as if everything had crashed there, and kill processes
             --states N      so many states, so many processes (default 10000)
+            --browser-kills N   instead: kill a real browser so often while its guest writes (--seed N)
+  faults  guests read a disk over a network that delays, drops, cuts, damages and stalls, and goes away altogether
+            --minutes N     for so long (default 60);  --seed N  the same faults again;  --json FILE  figures
   worker  the Cloudflare Worker: build, dev, serve, check, assets; see cargo xtask worker help
   smoke   check a deployed server from outside: cargo xtask smoke URL [--image NAME] [--token TOKEN]
   setup   install what the other tasks need, and nothing else
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         "test" => suites::run(&rest),
         "transcripts" => transcripts::run(&rest),
         "durability" => durability::run(&rest),
+        "faults" => faults::run(&rest),
         "worker" => worker::run(&rest).map(|()| true),
         "smoke" => smoke::run(&rest),
         "bench" => bench::run(&rest).map(|()| true),

@@ -103,6 +103,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     if suites("browser") {
         say("tests in the browser and in Node");
         demo::run(&["--no-serve".to_owned()])?;
+        shell::run(cargo().args(["build", "--quiet", "-p", "image-tools", "--bin", "image-tools"]))?;
         let mut tests = node::script("tests/browser/run.mjs");
         tests.arg("--block-server").arg(demo::server_program());
         if let Some(filter) = filter {

@@ -20,8 +20,8 @@ use super::{Driver, Place, Want, Wire};
 const LATE: Duration = Duration::from_secs(2);
 /// Objects that a socket may be overtaken on by HTTP before it counts as dead.
 const OVERTAKEN: u32 = 3;
-/// An HTTP request is begun anew for the network's sake only when it is so old; doubled each time.
-const OLD: Duration = Duration::from_millis(500);
+/// An HTTP request is begun anew only when it is so old; doubled each time.
+const OLD: Duration = Duration::from_millis(700);
 
 impl<N: Network + 'static> Driver<N> {
     /// Something came.
@@ -81,8 +81,14 @@ impl<N: Network + 'static> Driver<N> {
         }
         match self.probe.poll(now, cx) {
             None => return false,
-            Some(Finding::There) => return self.overtake(now),
-            Some(Finding::Back { away_until }) => self.network_is_back(since, away_until),
+            Some(Finding::There) => {
+                self.restart(now);
+                self.overtake(now);
+            }
+            Some(Finding::Back { away_until }) => {
+                self.network_is_back(since, away_until);
+                self.restart(now);
+            }
             // One may get lost on a slow or crowded way.
             Some(Finding::Away { times: 1, .. }) => {}
             Some(Finding::Away { why, .. }) => {
@@ -132,16 +138,19 @@ impl<N: Network + 'static> Driver<N> {
         }
         self.caution += 1;
         self.policy.retry_now();
-        for want in self.wants.values_mut() {
-            match want.place {
-                Place::Delay { .. } => want.place = Place::Delay { until: now },
-                Place::Http { since, .. }
-                    if since < away_until && now >= since + OLD * (1 << want.trial.restarts.min(6)) =>
-                {
-                    want.trial.restarts += 1;
-                    want.place = Place::HttpQueue;
-                }
-                _ => {}
+        for want in self.wants.values_mut().filter(|want| matches!(want.place, Place::Delay { .. })) {
+            want.place = Place::Delay { until: now };
+        }
+    }
+
+    /// Begins HTTP requests anew that are not answered although the network answers.
+    fn restart(&mut self, now: Duration) {
+        for want in self.wants.values_mut().filter(|want| want.demand) {
+            if let Place::Http { since, .. } = want.place
+                && now >= since + OLD * (1 << want.trial.restarts.min(6))
+            {
+                want.trial.restarts += 1;
+                want.place = Place::HttpQueue;
             }
         }
     }

@@ -13,6 +13,9 @@ use crate::remote::host::{CacheMode, HttpReply, NetError, ReplyHeaders};
 /// Time for a whole answer; objects are at most a megabyte.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A connection that was not used for so long may be dead without anybody knowing.
+const IDLE: Duration = Duration::from_millis(800);
+
 /// Makes requests and waits for their answers. Clones share connections.
 #[derive(Clone)]
 pub struct HttpClient {
@@ -30,6 +33,7 @@ impl HttpClient {
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(ANSWER_TIMEOUT))
+            .max_idle_age(IDLE)
             .user_agent("skiff");
         #[cfg(feature = "tls")]
         let config = config.tls_config(trust.http.clone());
