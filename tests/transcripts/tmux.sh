@@ -3,6 +3,7 @@ export LANG=C.UTF-8 TERM=screen
 unset TMUX
 t() { tmux -f /dev/null -L test "$@"; }
 t new-session -d -s one -x 80 -y 24 'PS1="$ " exec bash --norc --noprofile'
+t set-option -g automatic-rename off
 t has-session -t one; echo "has: $?"
 t has-session -t two 2>/dev/null; echo "has: $?"
 t list-sessions -F '#{session_name} #{session_windows} #{window_width}x#{window_height}'
