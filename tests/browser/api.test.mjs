@@ -61,6 +61,15 @@ export function tests(test, world) {
     assert.equal(await machines[2].sh("cat /root/who; cat /etc/hostname"), "2\nskiff\n");
   });
 
+  test("machines that are deleted give their memory back", async () => {
+    // Together they would need 10 GiB, more than one wasm memory can have.
+    for (let number = 0; number < 20; number += 1) {
+      const { linux, sh } = await nodeMachine(world, { memory: 512 << 20 });
+      assert.equal(await sh(`sleep 1000 > /dev/null 2>&1 & cat /etc/hostname | sort; echo ${number}`), `skiff\n${number}\n`);
+      await linux.delete();
+    }
+  }, { seconds: 150 });
+
   test("each virtual terminal has its own screen", async () => {
     const { linux } = await nodeMachine(world);
     const screens = { 1: "", 2: "" };

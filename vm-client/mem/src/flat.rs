@@ -30,6 +30,13 @@ struct FlatTable {
     last_used: u64,
 }
 
+impl Drop for FlatTable {
+    fn drop(&mut self) {
+        // The region may be used again, and has to be zero then.
+        self.clear();
+    }
+}
+
 impl FlatTable {
     fn new() -> Result<Self, ReserveError> {
         Ok(Self { region: Region::reserve(WORDS * 8)?, touched: [0; PIECES / 64], owner: None, last_used: 0 })

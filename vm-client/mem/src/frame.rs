@@ -45,6 +45,12 @@ pub(crate) struct FramePool {
     cursor: usize,
 }
 
+impl Drop for FramePool {
+    fn drop(&mut self) {
+        self.region.clear_before_drop(self.info.len() * PAGE_SIZE);
+    }
+}
+
 impl FramePool {
     pub(crate) fn new(frames: u32) -> Result<Self, ReserveError> {
         // A table word keeps the frame's offset in 32 bits.

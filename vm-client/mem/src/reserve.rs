@@ -1,5 +1,8 @@
 //! Large zeroed memory of which the host commits only what is touched.
 
+#[cfg(any(test, target_arch = "wasm32"))]
+mod free_ranges;
+
 use std::fmt;
 use std::ptr::NonNull;
 
@@ -26,6 +29,8 @@ pub(crate) struct Region {
     base: NonNull<u8>,
     #[cfg(not(target_arch = "wasm32"))]
     allocation: (NonNull<u8>, std::alloc::Layout),
+    #[cfg(target_arch = "wasm32")]
+    bytes: usize,
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -52,20 +57,41 @@ impl Drop for Region {
 }
 
 #[cfg(target_arch = "wasm32")]
+const WASM_PAGE: usize = 65536;
+
+#[cfg(target_arch = "wasm32")]
+thread_local! {
+    /// Reservations that were given back. wasm memory cannot shrink, so the next machine gets them.
+    static FREE: std::cell::RefCell<free_ranges::FreeRanges> =
+        const { std::cell::RefCell::new(free_ranges::FreeRanges::new()) };
+}
+
+#[cfg(target_arch = "wasm32")]
 impl Region {
-    /// Grows the wasm memory itself: new pages are zero and not resident, while the Rust allocator would clear them.
-    /// wasm memory cannot shrink, so there is no `Drop`.
+    /// Takes what was given back, or grows the wasm memory itself: new pages are zero and not resident, while the Rust
+    /// allocator would clear them.
     pub(crate) fn reserve(bytes: u64) -> Result<Self, ReserveError> {
-        const WASM_PAGE: u64 = 65536;
         let fail = ReserveError { bytes };
-        let pages = usize::try_from(bytes.div_ceil(WASM_PAGE)).map_err(|_| fail)?;
-        let first = core::arch::wasm32::memory_grow::<0>(pages);
-        if first == usize::MAX {
-            return Err(fail);
-        }
-        let address = first.checked_mul(WASM_PAGE as usize).ok_or(fail)?;
+        let pages = usize::try_from(bytes.div_ceil(WASM_PAGE as u64)).map_err(|_| fail)?;
+        let bytes = pages.checked_mul(WASM_PAGE).ok_or(fail)?;
+        let address = match FREE.with_borrow_mut(|free| free.take(bytes)) {
+            Some(address) => address,
+            None => match core::arch::wasm32::memory_grow::<0>(pages) {
+                usize::MAX => return Err(fail),
+                first => first.checked_mul(WASM_PAGE).ok_or(fail)?,
+            },
+        };
         let base = NonNull::new(std::ptr::with_exposed_provenance_mut::<u8>(address)).ok_or(fail)?;
-        Ok(Self { base })
+        Ok(Self { base, bytes })
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+impl Drop for Region {
+    /// The owner has cleared what it touched, see [`Region::clear_before_drop`].
+    fn drop(&mut self) {
+        let address = self.base.as_ptr().expose_provenance();
+        FREE.with_borrow_mut(|free| free.give(address, self.bytes));
     }
 }
 
@@ -73,5 +99,17 @@ impl Region {
     /// The first byte.
     pub(crate) fn base(&self) -> *mut u8 {
         self.base.as_ptr()
+    }
+
+    /// Clears the first bytes where a region that is dropped is used again. Its owner, which knows how far it was touched, calls
+    /// this when it is dropped itself.
+    pub(crate) fn clear_before_drop(&mut self, touched: usize) {
+        #[cfg(target_arch = "wasm32")]
+        // SAFETY: the bytes are inside the region, whose owner is about to drop it.
+        unsafe {
+            self.base().write_bytes(0, touched.min(self.bytes));
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        let _ = touched;
     }
 }

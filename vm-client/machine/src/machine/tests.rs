@@ -14,7 +14,7 @@ use vm_kernel::vfs::Follow;
 use vm_rt::Turn;
 
 use crate::native::{OsClock, OsEntropy, TerminalConsole};
-use crate::{Machine, MachineOptions};
+use crate::{Machine, MachineOptions, Program, Stdio};
 
 /// Runs something in a machine's turns until it is done.
 fn finish<T: 'static>(machine: &Machine, work: impl Future<Output = T> + 'static) -> T {
@@ -74,6 +74,67 @@ fn a_machine_that_is_dropped_lets_its_disk_go() {
     assert_eq!(Rc::strong_count(&machine), 1);
     drop(machine);
     assert_eq!(Rc::strong_count(&disk), 1);
+}
+
+/// A program for i386 that waits for a signal, for ever: pause(2) in a loop.
+fn pausing() -> Vec<u8> {
+    const CODE: [u8; 9] = [0xb8, 29, 0, 0, 0, 0xcd, 0x80, 0xeb, 0xf7];
+    const BASE: u32 = 0x0804_8000;
+    const HEADERS: u32 = 52 + 32;
+    let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let size = HEADERS + 9;
+    // ET_EXEC, EM_386; then one PT_LOAD, readable and executable, elf(5).
+    elf.extend([2_u16, 3].iter().flat_map(|word| word.to_le_bytes()));
+    elf.extend([1, BASE + HEADERS, 52, 0, 0].iter().flat_map(|word: &u32| word.to_le_bytes()));
+    elf.extend([52_u16, 32, 1, 40, 0, 0].iter().flat_map(|word| word.to_le_bytes()));
+    elf.extend([1, 0, BASE, BASE, size, size, 5, 0x1000].iter().flat_map(|word: &u32| word.to_le_bytes()));
+    elf.extend(CODE);
+    elf
+}
+
+struct Nowhere;
+
+impl crate::StreamSink for Nowhere {
+    fn write(&self, _fd: i32, _bytes: &[u8]) {}
+
+    fn congested(&self, _fd: i32) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_machine_that_is_dropped_gives_its_memory_back_though_programs_run() {
+    let (machine, disk) = machine();
+    let guest = Rc::clone(&machine);
+    finish(&machine, async move {
+        let file = guest.open_file(b"/pause", O_CREAT | O_WRONLY, 0o755).await.expect("it can be made");
+        guest.write_file(&file, &pausing()).await.expect("it can be written");
+        drop(file);
+        for _ in 0..2 {
+            let stdio = Stdio::Streams(Rc::new(Nowhere));
+            let program = Program {
+                file: "/pause".into(),
+                argv: vec!["pause".into()],
+                envp: Vec::new(),
+                cwd: "/".into(),
+                uid: 0,
+                gid: 0,
+                stdio,
+            };
+            let running = guest.start(program).await.expect("it can be run");
+            guest.spawn(async move {
+                running.wait().await;
+            });
+        }
+    });
+    for _ in 0..10 {
+        machine.turn(Duration::from_millis(1));
+    }
+    assert_eq!(machine.status().tasks, 3);
+    let kernel = Rc::downgrade(machine.kernel());
+    drop(machine);
+    assert_eq!(Rc::strong_count(&disk), 1);
+    assert!(kernel.upgrade().is_none(), "the kernel and its memory live on");
 }
 
 #[test]
