@@ -176,7 +176,8 @@ impl Pump {
                 Event::Done(Done::Opened(result)) => {
                     if let Ok(grant) = &result {
                         if let Some(at) = grant.expires {
-                            let left = Duration::from_secs(at.saturating_sub(access::now())) + CLOCK_SKEW;
+                            let over = at.saturating_add(CLOCK_SKEW.as_secs());
+                            let left = Duration::from_secs(over.saturating_sub(access::now()));
                             expiry.as_mut().reset((Instant::now() + left.min(FAR)).into());
                             expires = true;
                         }
