@@ -83,6 +83,12 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
             tests.arg("--filter").arg(filter);
         }
         total.add(counted(&mut tests, libtest_line)?);
+        let mut tests = cargo();
+        tests.args(["test", "--quiet", "-p", "stream-tests", "--test", "stream"]).env("SKIFF_STREAM", "worker");
+        if let Some(filter) = filter {
+            tests.args(["--", filter]);
+        }
+        total.add(counted(&mut tests, libtest_line)?);
         let mut tests = node::script("tests/browser/run.mjs");
         tests.arg("--block-server").arg(demo::server_program()).args(["--folder", "worker"]);
         if let Some(filter) = filter {
