@@ -28,6 +28,7 @@ const CONFIG: Config = Config {
     state: STATE,
     first_frame: 0x30_0000,
     tail_calls: true,
+    x87_fast: false,
     // Numbers that are easily told apart.
     x87: Functions {
         slots: [900, 901, 902, 903, 904, 905, 906, 907, 908, 909, 910, 911, 912, 913, 914, 915, 916, 917, 918],

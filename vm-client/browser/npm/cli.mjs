@@ -18,6 +18,7 @@ number of the signal that ended it, 125 when the machine could not start and 127
   --gid N         group (default: the uid)
   --memory MIB    guest memory (default 512)
   --jit N|off     how often code is interpreted before it is compiled
+  --x87 fast      x87 arithmetic in double precision (default exact)
   --profile       tell at the end what the engine did
   --timeout S     seconds until the command gets SIGTERM
   --stats         tell at the end what was read
@@ -56,6 +57,11 @@ function parse(words) {
         options.jit = times === "off" ? times : number(word, times);
         break;
       }
+      case "--x87": {
+        options.x87 = value();
+        if (options.x87 !== "exact" && options.x87 !== "fast") usage(`--x87 is exact or fast, not ${options.x87}`);
+        break;
+      }
       case "--profile": options.profile = true; break;
       case "--stats": options.stats = true; break;
       default: usage(`unknown option ${words[at]}`);
@@ -78,6 +84,7 @@ async function main() {
       mounts: [{ type: "ext2", path: "/", dev: new CloudDevice(imageUrl(options.image)) }],
       memory: options.memory * 1024 * 1024,
       jit: options.jit,
+      x87: options.x87,
       worker: inProcess(),
       columns: stdout.columns ?? 80,
       rows: stdout.rows ?? 24,

@@ -127,6 +127,12 @@ export interface LinuxOptions {
   memory?: number;
   /** How often code is interpreted before it is compiled: 0 compiles everything at once, "off" nothing. */
   jit?: number | "off";
+  /**
+   * How compiled code computes on the x87: "exact" (the default) with 80 bits like the processor, "fast" in double precision.
+   * Then `long double` has the precision of `double` (64-bit integers that are only moved keep their bits), and no exceptions
+   * are noted in the status word. Code that is interpreted is exact all the same, so last bits may differ between runs.
+   */
+  x87?: "exact" | "fast";
   /** Milliseconds until opening the image counts as failed, 30,000 unless told. */
   timeout?: number;
   /** Size of the first virtual terminal at the start. */

@@ -186,6 +186,7 @@ export class Linux {
     worker,
     wasm,
     jit,
+    x87 = "exact",
     columns = 80,
     rows = 24,
     timeZone,
@@ -203,8 +204,11 @@ export class Linux {
       throw new SkiffError({ code: "bad-argument", message: `jit is "off" or how often code is interpreted before it is compiled, not ${jit}` });
     }
     let opened;
+    if (x87 !== "exact" && x87 !== "fast") {
+      throw new SkiffError({ code: "bad-argument", message: `x87 is "exact" or "fast", not ${x87}` });
+    }
     const trees = treesOf(mounts).map(({ path, dev }) => linux.#tree(path, dev, () => opened));
-    const options = { ...disk, trees, memory, columns, rows, jit };
+    const options = { ...disk, trees, memory, columns, rows, jit, x87 };
     const late = { code: "unreachable", message: `the image did not open within ${Math.round(timeout / 1000)} s` };
     let timer;
     try {

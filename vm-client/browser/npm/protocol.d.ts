@@ -57,6 +57,8 @@ export interface OpenOptions {
   memory: number;
   /** How often code is interpreted before it is compiled. */
   jit?: number | "off";
+  /** How compiled code computes on the x87. */
+  x87?: "exact" | "fast";
   columns: number;
   rows: number;
   hostname?: string;

@@ -7,7 +7,7 @@
 //!
 //! `ops` has the operations, `flags` the conditions, `memory` loads and stores, `control` edges, calls and exits, `foreign`
 //! assists and what the interpreter does for us, `vector`, `composed`,
-//! `float`, `checks` and `conversion` SSE, `stack` and `x87` the x87.
+//! `float`, `checks` and `conversion` SSE, `stack`, `x87` and `x87_fast` the x87.
 
 mod checks;
 mod composed;
@@ -22,6 +22,7 @@ mod stack;
 mod vector;
 mod wide;
 mod x87;
+mod x87_fast;
 
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -56,6 +57,8 @@ pub struct Config {
     pub first_frame: u32,
     /// Whether tail calls may be used.
     pub tail_calls: bool,
+    /// Whether x87 arithmetic is done in double precision.
+    pub x87_fast: bool,
     /// The functions for x87 arithmetic.
     pub x87: Functions,
 }
@@ -120,6 +123,8 @@ pub struct Function {
     pub code: Vec<u8>,
     /// Its exits, by number.
     pub exits: Vec<Exit>,
+    /// If it wants those of [`crate::x87`] in its module, the functions behind them.
+    pub x87: Option<Functions>,
 }
 
 /// Emits the function of a region, which gets the number `id`.
@@ -127,7 +132,8 @@ pub fn function(region: &Region, shape: &Shape, id: u32, config: &Config, number
     let states = flag_states(region, shape);
     let mut e = Emitter::new(region, shape, id, config, numbers, states);
     e.region();
-    Function { locals: e.locals, code: e.code, exits: e.exits }
+    let x87 = e.stack.used.then_some(config.x87);
+    Function { locals: e.locals, code: e.code, exits: e.exits, x87 }
 }
 
 /// Locals every function has, behind the parameter.
@@ -596,6 +602,7 @@ mod state_offset {
     pub(super) const CELLS: usize = offset_of!(State, cells);
     pub(super) const LOOKUP: usize = offset_of!(State, lookup);
     pub(super) const BOUNCE: usize = offset_of!(State, bounce);
+    pub(super) const X87: usize = offset_of!(State, x87);
     pub(super) const WORDS: [usize; 5] = [
         offset_of!(Record, kind),
         offset_of!(Record, a),

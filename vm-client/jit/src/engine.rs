@@ -8,7 +8,7 @@ use vm_cpu::decode::{self, Context, Truncated};
 use vm_cpu::flags::bit;
 use vm_cpu::interp::{Done, Pause};
 use vm_cpu::ir::{Code, Op};
-use vm_cpu::{Cpu, Engine, Exit, Interpreter, Mode, Trap};
+use vm_cpu::{Cpu, Engine, Exit, F80, Interpreter, Mode, Trap};
 use vm_mem::{Access, FrameId, Mmu, PAGE_SIZE, VirtAddr};
 
 use crate::cache::{Compiled, RegionId, Regions, spans};
@@ -31,11 +31,13 @@ pub struct Options {
     pub limits: Limits,
     /// Bytes of WebAssembly kept at most.
     pub code_budget: usize,
+    /// Whether x87 arithmetic is done in double precision and without exceptions.
+    pub x87_fast: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threshold: 4000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 48 << 20 }
+        Self { threshold: 4000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 48 << 20, x87_fast: false }
     }
 }
 
@@ -88,6 +90,7 @@ impl<H: CodeHost> Jit<H> {
             state: address_of(&*state),
             first_frame: 0,
             tail_calls: host.tail_calls(),
+            x87_fast: options.x87_fast,
             x87: emit::Functions::of_program(),
         };
         Ok(Jit {
@@ -433,6 +436,20 @@ impl Runtime for Call<'_> {
             Some(Request::Assist) => self.assist(a),
             Some(Request::Operation) => self.operation(a),
             Some(Request::Flags) => self.flags(),
+            Some(Request::ToDoubles) => {
+                let fpu = &self.inner.interpreter.core().fpu;
+                for i in (0..8).filter(|i| fpu.valid >> i & 1 != 0) {
+                    self.inner.state.x87[i][0] = fpu.regs[i].to_f64();
+                }
+                answer::DONE
+            }
+            Some(Request::FromDoubles) => {
+                let fpu = &mut self.inner.interpreter.core().fpu;
+                for i in (0..8).filter(|i| fpu.valid >> i & 1 != 0) {
+                    fpu.regs[i] = F80::from_f64(self.inner.state.x87[i][0]);
+                }
+                answer::DONE
+            }
             None => answer::REFUSED,
         }
     }

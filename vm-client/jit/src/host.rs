@@ -32,12 +32,24 @@ pub enum Request {
     Operation = 4,
     /// The arithmetic flags of the record in the state, in architectural layout.
     Flags = 5,
+    /// Make doubles of the x87 registers that are in use.
+    ToDoubles = 6,
+    /// Make x87 registers of the doubles.
+    FromDoubles = 7,
 }
 
 impl Request {
     /// All requests by number.
-    pub const ALL: [Request; 6] =
-        [Request::Load, Request::Store, Request::Check, Request::Assist, Request::Operation, Request::Flags];
+    pub const ALL: [Request; 8] = [
+        Request::Load,
+        Request::Store,
+        Request::Check,
+        Request::Assist,
+        Request::Operation,
+        Request::Flags,
+        Request::ToDoubles,
+        Request::FromDoubles,
+    ];
 }
 
 /// What answers generated code while it runs.

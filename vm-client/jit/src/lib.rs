@@ -20,6 +20,7 @@ pub mod plan;
 pub mod profile;
 pub mod shape;
 pub mod state;
+pub mod x87;
 
 #[cfg(test)]
 mod tests;

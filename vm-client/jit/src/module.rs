@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use vm_cpu::assist::direct::Direct;
 use wasm_encoder::{
     CodeSection, ConstExpr, ElementSection, Elements, EntityType, Function as Body, FunctionSection, ImportSection,
     InstructionSink, MemoryType, Module, RefType, TableType, TypeSection, ValType,
 };
 
 use crate::emit::{Function, GO_ON};
+use crate::x87;
 
 /// The type of a region's function: depth to result.
 pub const REGION_TYPE: u32 = 0;
@@ -16,18 +18,27 @@ const REQUEST_TYPE: u32 = 1;
 pub const BINARY_TYPE: u32 = 2;
 /// The type of functions of one.
 pub const UNARY_TYPE: u32 = 3;
+/// The types of the functions of [`x87`], which return the word beside a result as well.
+const LOCAL_BINARY_TYPE: u32 = 4;
+const LOCAL_UNARY_TYPE: u32 = 5;
 /// The number of the imported function that makes requests.
 pub const REQUEST: u32 = 0;
 
 /// The bytes of a module that puts each function into its slot of the table.
 pub fn module(functions: &[(u32, Function)]) -> Vec<u8> {
     let mut code = CodeSection::new();
-    for (_, function) in functions {
+    let mut add = |function: &Function| {
         let mut body = Body::new_with_locals_types(function.locals.iter().copied());
         body.raw(function.code.iter().copied());
         code.function(&body);
+    };
+    let wanted = functions.iter().find_map(|(_, function)| function.x87);
+    let brought: &[Direct] = if wanted.is_some() { &x87::LOCAL } else { &[] };
+    for what in brought {
+        wanted.iter().for_each(|behind| add(&x87::function(*what, behind)));
     }
-    finish(&functions.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), &code)
+    functions.iter().for_each(|(_, function)| add(function));
+    finish(brought, &functions.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), &code)
 }
 
 /// A module with one function that only tells to go on; for cells and slots that have no other.
@@ -38,7 +49,7 @@ pub fn unlinked(slot: u32) -> Vec<u8> {
     body.raw(bytes);
     let mut code = CodeSection::new();
     code.function(&body);
-    finish(&[slot], &code)
+    finish(&[], &[slot], &code)
 }
 
 /// A module that only installs where tail calls are known.
@@ -58,12 +69,14 @@ pub fn tail_call_probe() -> Vec<u8> {
     module.finish()
 }
 
-fn finish(slots: &[u32], code: &CodeSection) -> Vec<u8> {
+fn finish(brought: &[Direct], slots: &[u32], code: &CodeSection) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
     types.ty().function([ValType::I32; 3], [ValType::I32]);
     types.ty().function([ValType::I64, ValType::I64, ValType::I32, ValType::I32], [ValType::I64]);
     types.ty().function([ValType::I64, ValType::I32, ValType::I32], [ValType::I64]);
+    types.ty().function([ValType::I64, ValType::I64, ValType::I32, ValType::I32], [ValType::I64, ValType::I32]);
+    types.ty().function([ValType::I64, ValType::I32, ValType::I32], [ValType::I64, ValType::I32]);
     let mut imports = ImportSection::new();
     let memory = MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None };
     let table = TableType { element_type: RefType::FUNCREF, minimum: 0, maximum: None, table64: false, shared: false };
@@ -72,9 +85,12 @@ fn finish(slots: &[u32], code: &CodeSection) -> Vec<u8> {
     imports.import("env", "request", EntityType::Function(REQUEST_TYPE));
     let mut functions = FunctionSection::new();
     let mut elements = ElementSection::new();
+    for what in brought {
+        functions.function(if what.is_binary() { LOCAL_BINARY_TYPE } else { LOCAL_UNARY_TYPE });
+    }
     for (i, &slot) in slots.iter().enumerate() {
         functions.function(REGION_TYPE);
-        let numbers = [REQUEST + 1 + i as u32];
+        let numbers = [REQUEST + 1 + brought.len() as u32 + i as u32];
         elements.active(None, &ConstExpr::i32_const(slot as i32), Elements::Functions(Cow::Owned(numbers.to_vec())));
     }
     let mut module = Module::new();

@@ -17,6 +17,8 @@ pub const CELLS: usize = 1 << 14;
 pub struct State {
     /// Sixteen bytes for stores on the slow path.
     pub bounce: [u8; 16],
+    /// The x87 registers by number, each in the first of two, while generated code has them as doubles.
+    pub x87: [[f64; 2]; 8],
     /// The flags, when their kind is not `MEMORY`; else they are in `Core::flags`.
     pub record: Record,
     /// The flags a request is about.

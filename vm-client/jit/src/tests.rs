@@ -50,13 +50,14 @@ fn planned(code: &[u8]) -> (Region, Shape) {
     (region, shape)
 }
 
-fn emitted(code: &[u8]) -> (Region, Function) {
+fn emitted(code: &[u8], x87_fast: bool) -> (Region, Function) {
     let (region, shape) = planned(code);
     let config = Config {
         core: 0x10000,
         state: 0x20000,
         first_frame: 0x10_0000,
         tail_calls: true,
+        x87_fast,
         x87: Functions::of_program(),
     };
     let function = emit::function(&region, &shape, 3, &config, &mut Counted::default());
@@ -64,7 +65,12 @@ fn emitted(code: &[u8]) -> (Region, Function) {
 }
 
 fn validated(code: &[u8]) -> (Region, Function) {
-    let (region, function) = emitted(code);
+    emitted_and_validated(code, true);
+    emitted_and_validated(code, false)
+}
+
+fn emitted_and_validated(code: &[u8], x87_fast: bool) -> (Region, Function) {
+    let (region, function) = emitted(code, x87_fast);
     let bytes = module::module(&[(7, function.clone())]);
     let mut validator = Validator::new_with_features(WasmFeatures::default());
     if let Err(error) = validator.validate_all(&bytes) {
@@ -152,7 +158,7 @@ fn instructions_of_vectors_become_valid_code() {
             let mut code = Vec::new();
             for _ in 0..4 {
                 code.extend_from_slice(prefix);
-                code.extend([0x0f, opcode, (next() >> 32) as u8 & 0x3f | 0xc0 * ((next() & 1) as u8), 1, 2, 3]);
+                code.extend([0x0f, opcode, ((next() >> 32) as u8 & 0x3f) | (0xc0 * ((next() & 1) as u8)), 1, 2, 3]);
             }
             code.push(0xc3);
             validated(&code);
@@ -161,6 +167,26 @@ fn instructions_of_vectors_become_valid_code() {
     for opcode in 0..=255u8 {
         for map in [0x38, 0x3a] {
             validated(&[0x66, 0x0f, map, opcode, 0xca, 1, 0x66, 0x0f, map, opcode, 0x0b, 1, 0xc3]);
+        }
+    }
+}
+
+#[test]
+fn instructions_of_the_x87_become_valid_code() {
+    for opcode in 0xd8..=0xdfu8 {
+        for operand in 0..=255u8 {
+            // Registers moved and used around it, so that values are in locals and the top has moved.
+            let form = [opcode, operand, 1, 2, 3, 4, 5];
+            let length = match operand >> 6 {
+                0 if operand & 7 == 5 => 6,
+                0 | 1 => 2 + usize::from(operand & 7 == 4) + usize::from(operand >> 6),
+                2 => 6 + usize::from(operand & 7 == 4),
+                _ => 2,
+            };
+            let mut code = vec![0xdd, 0x03, 0xd9, 0xe8, 0xd9, 0xc1];
+            code.extend_from_slice(&form[..length]);
+            code.extend([0xd9, 0xc9, 0xde, 0xc1, 0xdd, 0x1b, 0xc3]);
+            validated(&code);
         }
     }
 }

@@ -118,6 +118,41 @@ impl Mmu {
         Ok(())
     }
 
+    /// Copies upwards inside guest memory, as `rep movs` does element by element: as many bytes, in whole elements, as need
+    /// no slow path and no second page on either side. Returns how many.
+    pub fn copy_upwards(&mut self, to: VirtAddr, from: VirtAddr, len: usize, element: usize) -> usize {
+        let len = len.min(PAGE_SIZE - to.offset()).min(PAGE_SIZE - from.offset());
+        let (Some(to), Some(from)) = (self.fast(to, len, bits::WRITE), self.fast(from, len, bits::READ)) else {
+            return 0;
+        };
+        // Just behind its source a destination repeats what was written a moment ago.
+        let ahead = (to as usize).wrapping_sub(from as usize);
+        let len = if ahead == 0 { len } else { len.min(ahead) } / element.max(1) * element;
+        // SAFETY: `fast` gave pointers to that many bytes inside one frame each; `&mut self` excludes references to them.
+        unsafe { std::ptr::copy(from, to, len) };
+        len
+    }
+
+    /// Fills guest memory upwards with a pattern of 16 bytes: as many bytes, a multiple of 16, as need no slow path and no
+    /// second page. Returns how many.
+    pub fn fill_upwards(&mut self, to: VirtAddr, len: usize, pattern: u128) -> usize {
+        let len = len.min(PAGE_SIZE - to.offset()) / 16 * 16;
+        let Some(to) = self.fast(to, len, bits::WRITE) else { return 0 };
+        for at in (0..len).step_by(16) {
+            // SAFETY: `fast` gave a pointer to that many bytes inside one frame; `&mut self` excludes references to them.
+            unsafe { to.add(at).cast::<u128>().write_unaligned(pattern) };
+        }
+        len
+    }
+
+    /// The bytes from an address to the end of its page, where loading them needs no slow path.
+    pub fn rest_of_page(&self, addr: VirtAddr) -> Option<&[u8]> {
+        let len = PAGE_SIZE - addr.offset();
+        let at = self.fast(addr, len, bits::READ)?;
+        // SAFETY: that many bytes inside one frame, and nothing changes them while `self` is borrowed.
+        Some(unsafe { std::slice::from_raw_parts(at, len) })
+    }
+
     /// The place of an access that needs no slow path: inside one page, with the wanted bit in its flat-table word.
     #[inline(always)]
     fn fast(&self, addr: VirtAddr, len: usize, bit: u32) -> Option<*mut u8> {

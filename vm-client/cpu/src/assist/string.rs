@@ -142,7 +142,7 @@ fn run_sized<T: Element>(core: &mut Core, mmu: &mut Mmu, op: Op) -> Result<(), T
     let mut satisfied = false;
     let mut result = Ok(());
     while done < wanted && !satisfied {
-        let bulk = if cursor.step == element { bulk::<T>(core, mmu, what.kind, &mut cursor, wanted - done) } else { 0 };
+        let bulk = if cursor.step == element { bulk::<T>(core, mmu, what, &mut cursor, wanted - done) } else { 0 };
         if bulk > 0 {
             done += bulk;
             if mmu.has_code_writes() {
@@ -242,41 +242,63 @@ fn one<T: Element>(core: &Core, mmu: &mut Mmu, kind: Kind, cursor: &mut Cursor) 
     })
 }
 
-/// Does several upward elements at once where that comes to the same; returns how many.
-fn bulk<T: Element>(core: &Core, mmu: &mut Mmu, kind: Kind, cursor: &mut Cursor, wanted: u64) -> u64 {
-    const CHUNK: u64 = 16;
+/// Does several upward elements at once where that comes to the same; returns how many. Of comparisons these are the
+/// elements that do not end the repetition, and not the last one that is wanted, whose flags stay.
+fn bulk<T: Element>(core: &Core, mmu: &mut Mmu, what: StringOp, cursor: &mut Cursor, wanted: u64) -> u64 {
     let element = u64::from(T::BITS / 8);
-    let per_chunk = CHUNK / element;
-    let mut room = cursor.before_wrap(cursor.di, element);
-    if kind == Kind::Movs {
+    let uses_source = matches!(what.kind, Kind::Movs | Kind::Cmps);
+    let mut room = wanted.min(cursor.before_wrap(cursor.di, element));
+    if uses_source {
         room = room.min(cursor.before_wrap(cursor.si, element));
-        // A destination just ahead of its source repeats what was written a moment ago.
-        if cursor.dest().0.wrapping_sub(cursor.source().0) < CHUNK {
-            return 0;
-        }
     }
-    let chunks = wanted.min(room) / per_chunk;
-    let pattern =
-        (0..per_chunk).fold(0u128, |p, i| p | (u128::from(T::low(core.get(reg::RAX as u8))) << (i * element * 8)));
-    for done in 0..chunks {
-        let ok = match kind {
+    if matches!(what.kind, Kind::Lods) || what.repeat == Repeat::Once {
+        return 0;
+    }
+    let mut done = 0;
+    while done < room {
+        let left = (room - done) as usize;
+        let elements = match what.kind {
             Kind::Movs => {
-                let Ok(value) = mmu.load::<u128>(cursor.source()) else { return done * per_chunk };
-                mmu.store(cursor.dest(), value).is_ok()
+                let bytes = left.saturating_mul(element as usize);
+                mmu.copy_upwards(cursor.dest(), cursor.source(), bytes, element as usize) as u64 / element
             }
-            Kind::Stos => mmu.store(cursor.dest(), pattern).is_ok(),
-            Kind::Lods | Kind::Cmps | Kind::Scas => false,
+            Kind::Stos => {
+                let value = u128::from(T::low(core.get(reg::RAX as u8)));
+                let pattern = (0..16 / element).fold(0u128, |p, i| p | value << (i * element * 8));
+                let bytes = left.saturating_mul(element as usize);
+                mmu.fill_upwards(cursor.dest(), bytes, pattern) as u64 / element
+            }
+            _ => passed::<T>(core, mmu, what, cursor, left - 1),
         };
-        if !ok {
-            return done * per_chunk;
+        if elements == 0 {
+            break;
         }
-        if kind == Kind::Movs {
-            cursor.advance_source(per_chunk);
+        if uses_source {
+            cursor.advance_source(elements);
         }
-        cursor.advance_dest(per_chunk);
-        if mmu.has_code_writes() {
-            return (done + 1) * per_chunk;
-        }
+        cursor.advance_dest(elements);
+        done += elements;
     }
-    chunks * per_chunk
+    done
+}
+
+/// How many of the next elements, `most` at most and as far as pages reach, do not end a comparison.
+fn passed<T: Element>(core: &Core, mmu: &Mmu, what: StringOp, cursor: &Cursor, most: usize) -> u64 {
+    let size = (T::BITS / 8) as usize;
+    let Some(there) = mmu.rest_of_page(cursor.dest()) else { return 0 };
+    let goes_on_if_equal = what.repeat == Repeat::WhileEqual;
+    let there = there.chunks_exact(size).take(most);
+    let passes = |equal: bool| equal == goes_on_if_equal;
+    let count = match what.kind {
+        Kind::Scas => {
+            let bytes = core.get(reg::RAX as u8).to_le_bytes();
+            let wanted = &bytes[..size];
+            there.take_while(|chunk| passes(*chunk == wanted)).count()
+        }
+        _ => {
+            let Some(here) = mmu.rest_of_page(cursor.source()) else { return 0 };
+            there.zip(here.chunks_exact(size)).take_while(|(a, b)| passes(a == b)).count()
+        }
+    };
+    count as u64
 }

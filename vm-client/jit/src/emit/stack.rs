@@ -12,9 +12,10 @@ use std::mem::{offset_of, size_of};
 use vm_cpu::assist::{self, Effects};
 use vm_cpu::ir::{Code, Op};
 use vm_cpu::{Core, F80, Fpu};
-use wasm_encoder::ValType;
+use wasm_encoder::{MemArg, ValType};
 
-use super::{Emitter, Why};
+use super::{Emitter, Why, state_offset};
+use crate::host::Request;
 
 /// What the locals and this emitter know of the unit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +44,10 @@ pub(super) struct Stack {
     pub(super) side: u32,
     pub(super) bits: u32,
     pairs: [Pair; 8],
+    /// Whether values are doubles, see `x87_fast`; their locals, and one for operands from memory.
+    fast: bool,
+    doubles: [u32; 8],
+    pub(super) operand: u32,
     /// What is known here: whether the words are in locals, how far the top has moved.
     is_loaded: bool,
     top: u8,
@@ -52,6 +57,8 @@ pub(super) struct Stack {
     /// Registers known to be in use, and known to be empty.
     full: u8,
     empty: u8,
+    /// Registers whose doubles come from integers that are still in their pairs.
+    integers: u8,
 }
 
 /// The locals of a number.
@@ -92,10 +99,16 @@ pub(super) fn meets_stack(op: &Op) -> bool {
 impl Emitter<'_> {
     /// Gives locals to the unit.
     pub(super) fn use_stack(&mut self) {
-        use ValType::{I32, I64};
+        use ValType::{F64, I32, I64};
         let mut pair = || Pair { significand: self.new_local(I64), exponent: self.new_local(I32) };
         let pairs = std::array::from_fn(|_| pair());
         let other = pair();
+        let fast = self.config.x87_fast;
+        let (mut doubles, mut operand) = ([0; 8], 0);
+        if fast {
+            doubles = std::array::from_fn(|_| self.new_local(F64));
+            operand = self.new_local(F64);
+        }
         self.stack = Stack {
             used: true,
             loaded: self.new_local(I32),
@@ -112,6 +125,9 @@ impl Emitter<'_> {
             bits: self.new_local(I64),
             other,
             pairs,
+            fast,
+            doubles,
+            operand,
             ..Stack::default()
         };
         self.forget_stack();
@@ -123,10 +139,10 @@ impl Emitter<'_> {
         stack.is_loaded = false;
         stack.top = 0;
         stack.at = [0, 1, 2, 3, 4, 5, 6, 7];
-        (stack.held, stack.full, stack.empty) = (0, 0, 0);
+        (stack.held, stack.full, stack.empty, stack.integers) = (0, 0, 0, 0);
     }
 
-    fn core_at(&self, offset: u32, align: u32) -> wasm_encoder::MemArg {
+    fn core_at(&self, offset: u32, align: u32) -> MemArg {
         self.at(self.config.core + offset, align)
     }
 
@@ -155,6 +171,7 @@ impl Emitter<'_> {
         self.w().i32_const(0).i64_load(ip).i64_or().local_set(s.place);
         self.w().i32_const(0).i32_load(data).local_set(s.data);
         self.w().i32_const(1).local_set(s.loaded);
+        self.convert_registers(Request::ToDoubles);
         self.close();
         self.stack.is_loaded = true;
     }
@@ -179,7 +196,21 @@ impl Emitter<'_> {
         self.w().i64_store16(opcode);
         self.w().i32_const(0).local_get(s.place).i64_const(0xffff_ffff_ffff).i64_and().i64_store(ip);
         self.w().i32_const(0).local_get(s.data).i64_extend_i32_u().i64_store(data);
+        self.convert_registers(Request::FromDoubles);
         self.close();
+    }
+
+    /// Has registers that are in use converted, where values are doubles.
+    fn convert_registers(&mut self, how: Request) {
+        let s = self.stack;
+        if s.fast {
+            self.w().local_get(s.valid);
+            self.open_if(None);
+            self.w().i32_const(how as i32).i32_const(0).i32_const(0);
+            self.request();
+            self.w().drop();
+            self.close();
+        }
     }
 
     /// Brings memory up to date for somebody who looks at it or changes it.
@@ -292,11 +323,18 @@ impl Emitter<'_> {
 
     /// Takes what is in a register's locals for its value.
     pub(super) fn commit(&mut self, register: u8) {
-        let significand = self.core_at(REGISTERS + offset_of!(F80, mantissa) as u32, 3);
-        let pair = self.pair_of(register);
-        self.push_register_offset(register);
-        self.w().local_get(pair.significand).i64_store(significand);
-        self.commit_exponent(register);
+        if self.stack.fast {
+            let (at, double) = (self.state_at(state_offset::X87), self.local_of_double(register));
+            self.push_register_offset(register);
+            self.w().local_get(double).f64_store(MemArg { align: 3, ..at });
+            self.stack.integers &= !(1 << register);
+        } else {
+            let significand = self.core_at(REGISTERS + offset_of!(F80, mantissa) as u32, 3);
+            let pair = self.pair_of(register);
+            self.push_register_offset(register);
+            self.w().local_get(pair.significand).i64_store(significand);
+            self.commit_exponent(register);
+        }
         let (valid, bit) = (self.stack.valid, 1u8 << register);
         if self.stack.full & bit == 0 {
             self.w().local_get(valid).i32_const(i32::from(bit)).i32_or().local_set(valid);
@@ -319,6 +357,41 @@ impl Emitter<'_> {
         self.stack.at.swap(usize::from(a & 7), usize::from(b & 7));
         self.commit(a);
         self.commit(b);
+    }
+
+    fn local_of_double(&self, register: u8) -> u32 {
+        let s = &self.stack;
+        s.doubles[usize::from(s.at[usize::from(register & 7)] & 7)]
+    }
+
+    /// The local of ST(i), with its value as a double; stops if it is empty.
+    pub(super) fn double_of(&mut self, i: u8) -> u32 {
+        let register = self.register_of(i);
+        self.require_full(register);
+        let local = self.local_of_double(register);
+        if self.stack.held & 1 << register == 0 {
+            let at = self.state_at(state_offset::X87);
+            self.push_register_offset(register);
+            self.w().f64_load(MemArg { align: 3, ..at }).local_set(local);
+            self.stack.held |= 1 << register;
+        }
+        local
+    }
+
+    /// Pops a double for a register, which is to be committed.
+    pub(super) fn set_double(&mut self, register: u8) {
+        let local = self.local_of_double(register);
+        self.w().local_set(local);
+    }
+
+    /// Notes that the integer which a register's double comes from is in its pair.
+    pub(super) fn note_integer(&mut self, register: u8) {
+        self.stack.integers |= 1 << register;
+    }
+
+    /// Whether it is.
+    pub(super) fn is_integer(&self, register: u8) -> bool {
+        self.stack.integers & 1 << register != 0
     }
 
     fn move_top(&mut self, by: u8) {

@@ -13,6 +13,7 @@ use wasm_encoder::MemArg;
 use super::stack::{Pair, is_x87};
 use super::{Emitter, Why, local};
 use crate::module;
+use crate::x87::local_number;
 
 /// The bias of exponents, less that of doubles and singles.
 const FROM_DOUBLE: i32 = 16383 - 1023;
@@ -51,10 +52,13 @@ impl Emitter<'_> {
         }
         let Some(&what) = X87::ALL.get(usize::from(op.b)) else { return false };
         let (c, i) = (op.c, op.c & 7);
-        if !is_emitted(what) {
+        if !is_emitted(what) || self.config.x87_fast && what == X87::Scale {
             return false;
         }
         self.enter_stack();
+        if self.config.x87_fast && self.x87_fast(op, what) {
+            return true;
+        }
         match what {
             X87::LoadF32 | X87::LoadF64 | X87::LoadF80 | X87::LoadI16 | X87::LoadI32 | X87::LoadI64 => {
                 self.load_number(op, what)
@@ -129,7 +133,10 @@ impl Emitter<'_> {
             X87::CompareFlagsPop => self.compare_to_flags(op, Direct::Compare, i, 1),
             X87::UnorderedFlags => self.compare_to_flags(op, Direct::CompareQuietly, i, 0),
             X87::UnorderedFlagsPop => self.compare_to_flags(op, Direct::CompareQuietly, i, 1),
-            X87::Examine => self.examine(op),
+            X87::Examine => {
+                let pair = self.value_of(0);
+                self.examine(op, pair);
+            }
             X87::ChangeSign | X87::Absolute => {
                 let pair = self.value_of(0);
                 let exponent = pair.exponent;
@@ -193,11 +200,18 @@ impl Emitter<'_> {
         true
     }
 
-    /// Calls a function with what is pushed.
-    fn call_direct_function(&mut self, function: Direct) {
+    /// Calls a function with what is pushed; the word beside the result goes to its local.
+    pub(super) fn call_direct_function(&mut self, function: Direct) {
+        let side = self.stack.side;
+        if let Some(number) = local_number(function) {
+            self.w().call(module::REQUEST + 1 + number).local_set(side);
+            return;
+        }
+        let at = self.at(self.config.x87.side, 2);
         let ty = if function.is_binary() { module::BINARY_TYPE } else { module::UNARY_TYPE };
         let slot = self.config.x87.slots[function as usize];
         self.w().i32_const(slot as i32).call_indirect(0, ty);
+        self.w().i32_const(0).i32_load(at).local_set(side);
     }
 
     /// Calls a function of two numbers; its result is left on the stack.
@@ -219,10 +233,10 @@ impl Emitter<'_> {
         self.w().local_get(control);
     }
 
-    /// Takes the word beside a result into its local; stops if the exception is not masked.
-    fn take_side(&mut self) {
-        let (at, side) = (self.at(self.config.x87.side, 2), self.stack.side);
-        self.w().i32_const(0).i32_load(at).local_tee(side).i32_const(0).i32_lt_s();
+    /// Stops if an exception is not masked, as the word beside a result tells.
+    fn check_side(&mut self) {
+        let side = self.stack.side;
+        self.w().local_get(side).i32_const(0).i32_lt_s();
         self.stop_if(Why::Refused { stores_back: false });
     }
 
@@ -266,7 +280,7 @@ impl Emitter<'_> {
 
     /// Pops the bits of a number in memory into locals, as a load (`quiets`) or as an operand; the word beside the result is
     /// in its local.
-    fn unpack(&mut self, single: bool, quiets: bool, to: Pair) {
+    pub(super) fn unpack(&mut self, single: bool, quiets: bool, to: Pair) {
         let s = self.stack;
         let (bits, side) = (s.bits, s.side);
         self.w().local_tee(bits);
@@ -290,7 +304,7 @@ impl Emitter<'_> {
         self.w().local_get(bits).i32_const(0);
         self.call_unary(function, Self::push_control);
         self.w().local_set(to.significand);
-        self.take_side();
+        self.check_side();
         self.close();
         self.w().local_get(side).i32_const(0xffff).i32_and().local_set(to.exponent);
     }
@@ -315,7 +329,7 @@ impl Emitter<'_> {
     }
 
     /// Pushes what a memory operand of so many bytes is at, and how to load from there.
-    fn operand_at(&mut self, op: &Op, bytes: u32) -> MemArg {
+    pub(super) fn operand_at(&mut self, op: &Op, bytes: u32) -> MemArg {
         self.get32(op.a);
         self.loadable(bytes, Why::Refused { stores_back: false });
         self.data(0)
@@ -438,7 +452,7 @@ impl Emitter<'_> {
                     }
                 });
                 self.w().local_set(s.bits);
-                self.take_side();
+                self.check_side();
                 self.get32(op.a);
                 self.store_with(
                     bytes,
@@ -456,18 +470,7 @@ impl Emitter<'_> {
                 self.note_side();
             }
             None => {
-                self.get32(op.a);
-                // The address is wanted twice.
-                self.store_with(
-                    10,
-                    |e| {
-                        e.w().local_tee(local::SCRATCH2).local_get(from.significand);
-                    },
-                    |e, at| {
-                        let upper = MemArg { offset: at.offset + 8, ..at };
-                        e.w().i64_store(at).local_get(local::SCRATCH2).local_get(from.exponent).i32_store16(upper);
-                    },
-                );
+                self.store_pair(op, from);
                 self.clear_c1();
             }
         }
@@ -475,6 +478,22 @@ impl Emitter<'_> {
         if op.c != 0 {
             self.pop_register();
         }
+    }
+
+    /// Stores all 80 bits.
+    pub(super) fn store_pair(&mut self, op: &Op, from: Pair) {
+        self.get32(op.a);
+        // The address is wanted twice.
+        self.store_with(
+            10,
+            |e| {
+                e.w().local_tee(local::SCRATCH2).local_get(from.significand);
+            },
+            |e, at| {
+                let upper = MemArg { offset: at.offset + 8, ..at };
+                e.w().i64_store(at).local_get(local::SCRATCH2).local_get(from.exponent).i32_store16(upper);
+            },
+        );
     }
 
     fn store_word(&mut self, op: &Op, value: impl Fn(&mut Self)) {
@@ -502,7 +521,7 @@ impl Emitter<'_> {
         let pair = self.pair_of(register);
         let side = self.stack.side;
         self.w().local_set(pair.significand);
-        self.take_side();
+        self.check_side();
         self.w().local_get(side).i32_const(0xffff).i32_and().local_set(pair.exponent);
         self.note_side();
         self.commit(register);
@@ -527,7 +546,7 @@ impl Emitter<'_> {
         self.call_binary(function, pairs);
         // CF, PF and ZF are C0, C2 and C3 eight bits lower.
         self.w().i32_wrap_i64().i32_const(8).i32_shl().local_set(local::SCRATCH);
-        self.take_side();
+        self.check_side();
         self.w().local_get(status).i32_const(!0x4500).i32_and().local_get(local::SCRATCH).i32_or().local_set(status);
         self.note_side();
         self.note_place(op, in_memory);
@@ -542,7 +561,7 @@ impl Emitter<'_> {
         let pairs = (self.value_of(0), self.value_of(i));
         self.call_binary(function, pairs);
         self.w().i32_wrap_i64().local_set(local::SCRATCH);
-        self.take_side();
+        self.check_side();
         self.w().local_get(local::SCRATCH).local_set(local::FLAG_A);
         self.w().local_get(s.raised).local_get(s.side).i32_or().local_set(s.raised);
         self.note_place(op, false);
@@ -551,9 +570,9 @@ impl Emitter<'_> {
         }
     }
 
-    fn examine(&mut self, op: &Op) {
+    /// `fxam` of a number.
+    pub(super) fn examine(&mut self, op: &Op, pair: Pair) {
         let s = self.stack;
-        let pair = self.value_of(0);
         self.w().local_get(pair.significand).local_get(pair.exponent);
         self.call_unary(Direct::Examine, Self::push_control);
         self.w().i32_wrap_i64().local_tee(local::SCRATCH).i32_const(16).i32_shl().local_set(s.last);

@@ -123,6 +123,21 @@ impl Direct {
     }
 }
 
+impl F80 {
+    /// The nearest double, whatever is raised.
+    pub fn to_f64(self) -> f64 {
+        f64::from_bits(convert::to_f64(&mut Context::new(MASKED), self).unwrap_or(0))
+    }
+
+    /// A double as it is.
+    pub fn from_f64(value: f64) -> F80 {
+        convert::from_f64(&mut Context::new(MASKED), value.to_bits())
+    }
+}
+
+/// The control word after `fninit`.
+const MASKED: u16 = 0x37f;
+
 /// The address of the word beside results.
 pub fn side_address() -> usize {
     std::ptr::from_ref(&SIDE) as usize
