@@ -339,13 +339,56 @@ impl Emitter<'_> {
         }
     }
 
-    /// Lets the rest of the block take the assist if lanes that one has written are denormal.
-    pub(super) fn check_assists_result(&mut self, dst: VSlot, shape: Shape, scratch: u32) {
+    /// Lets the rest of the block take the assist if lanes that one has written, or those of `others`, are denormal.
+    pub(super) fn check_assists_result(&mut self, dst: VSlot, shape: Shape, scratch: u32, others: &[u32]) {
         let Some(host) = self.host_float else { return };
         self.operand(dst, shape);
         self.w().local_set(scratch).local_get(host.rounds).i32_const(0).i32_const(1);
         self.and_plain(scratch, shape);
+        for value in others {
+            self.and_plain(*value, shape);
+        }
         self.w().select().local_set(host.rounds);
         self.set_limits();
+    }
+
+    /// Branches to the innermost label unless the host rounds, a result is ordinary, and operands are normal.
+    pub(super) fn branch_unless_ordinary(&mut self, result: u32, operands: &[u32], shape: Shape) {
+        if shape.is_packed() {
+            let double = shape.is_double();
+            self.push_ordinary(result, shape);
+            if !operands.is_empty() {
+                let least =
+                    if double { repeat64(f64::MIN_POSITIVE.to_bits()) } else { repeat32(f32::MIN_POSITIVE.to_bits()) };
+                for (i, value) in operands.iter().enumerate() {
+                    self.w().v128_const(least);
+                    self.push_magnitude(*value, double);
+                    self.compare_whole(Compare::Le, double);
+                    if i > 0 {
+                        self.w().v128_and();
+                    }
+                }
+                if double {
+                    self.w().i64x2_all_true();
+                } else {
+                    self.w().i32x4_all_true();
+                }
+                self.w().i32_and();
+            }
+            self.w().i32_eqz().br_if(0);
+            return;
+        }
+        self.push_ordinary(result, shape);
+        self.w().i32_eqz().br_if(0);
+        // Zeros are left to the second look with the denormal numbers: both are below.
+        for value in operands {
+            if shape == Shape::Sd {
+                self.w().local_get(*value).i64_reinterpret_f64().i64_const(32).i64_shr_u().i32_wrap_i64();
+                self.w().i32_const(1).i32_shl().i32_const(1 << 21).i32_lt_u().br_if(0);
+            } else {
+                self.w().local_get(*value).i32_reinterpret_f32().i32_const(1).i32_shl();
+                self.w().i32_const(1 << 24).i32_lt_u().br_if(0);
+            }
+        }
     }
 }

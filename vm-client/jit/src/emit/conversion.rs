@@ -47,7 +47,7 @@ impl Emitter<'_> {
         };
         self.w().i32_and();
         self.and_plain(x, shape);
-        self.take_or_call(op, shape, result, |_| false);
+        self.take_or_call(op, shape, result);
         true
     }
 
@@ -84,7 +84,7 @@ impl Emitter<'_> {
             self.push_host_rounds();
             self.w().i32_and();
         }
-        self.take_or_call(op, to, result, |_| false);
+        self.take_or_call(op, to, result);
         true
     }
 
@@ -220,7 +220,7 @@ impl Emitter<'_> {
         if widens && !self.is_plain(b, from) {
             self.and_plain(value, from);
         }
-        self.take_or_call(op, to, result, |_| false);
+        self.take_or_call(op, to, result);
         true
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The host's own operations are used where they do exactly what the processor does, flags included: rounding to nearest,
 //! every exception masked, inexactness noted before, no operand denormal. That much is checked at run time. A result well
-//! inside the range of normal numbers is taken at once. Of packed results the others are looked at again, without a call:
-//! zeros that no rounding made, and, where overflow and invalid operations have been noted before, infinities and NaNs,
+//! inside the range of normal numbers is taken at once. The others are looked at again, without a call: they may be
+//! zeros that no rounding made, and of packed results, where overflow and invalid operations have been noted before, infinities and NaNs,
 //! whose bits are not left to the host. What does not pass goes to the assist. Lanes that are known not to be denormal
 //! ([`plain`]) are not checked again: where a result of the assist is, the rest of the block takes the assist, too.
 
@@ -13,7 +13,7 @@ use wasm_encoder::ValType;
 
 use super::checks::{Compare, Shape, repeat64};
 use super::vector::lanes;
-use super::{Emitter, Why, local, state_offset};
+use super::{Emitter, Label, Why, local, state_offset};
 use crate::host::Request;
 
 impl Emitter<'_> {
@@ -70,39 +70,34 @@ impl Emitter<'_> {
         false
     }
 
-    /// With a condition on the stack: takes the result in `result`, or lets the assist do it. `second` may push another
-    /// condition, which is looked at where the first does not hold.
-    pub(super) fn take_or_call(&mut self, op: &Op, shape: Shape, result: u32, second: impl Fn(&mut Self) -> bool) {
-        let (dst, a) = (VSlot(op.dst), VSlot(op.a));
-        let start = self.code.len();
-        self.open_if(Some(ValType::I32));
-        self.w().i32_const(1).else_();
-        if second(self) {
-            self.close();
-        } else {
-            self.labels.pop();
-            self.code.truncate(start);
-        }
+    /// With a condition on the stack: takes the result in `result`, or lets the assist do it.
+    pub(super) fn take_or_call(&mut self, op: &Op, shape: Shape, result: u32) {
+        let dst = VSlot(op.dst);
         self.open_if(None);
+        self.take(op, shape, result);
+        self.w().else_();
+        self.call_assist(op);
+        self.check_assists_result(dst, shape, result, &[]);
+        self.close();
+        self.note_plain(dst, shape);
+    }
+
+    /// Takes a result.
+    fn take(&mut self, op: &Op, shape: Shape, result: u32) {
         match shape {
             Shape::Ss => {
-                self.get_vector(a);
+                self.get_vector(VSlot(op.a));
                 self.w().local_get(result).f32x4_replace_lane(0);
             }
             Shape::Sd => {
-                self.get_vector(a);
+                self.get_vector(VSlot(op.a));
                 self.w().local_get(result).f64x2_replace_lane(0);
             }
             Shape::Ps | Shape::Pd => {
                 self.w().local_get(result);
             }
         }
-        self.set_vector(dst);
-        self.w().else_();
-        self.call_assist(op);
-        self.check_assists_result(dst, shape, result);
-        self.close();
-        self.note_plain(dst, shape);
+        self.set_vector(VSlot(op.dst));
     }
 
     fn lanewise(&mut self, op: &Op) -> bool {
@@ -127,41 +122,67 @@ impl Emitter<'_> {
         self.w().local_set(y);
         self.arithmetic(what, shape, x, y);
         self.w().local_set(result);
-        let plain = (unary || self.is_plain(a, shape), self.is_plain(b, shape));
-        self.take_lanes(op, what, shape, [x, y, result], plain);
+        let operands = [(a, x), (b, y)];
+        self.take_lanes(op, what, shape, [x, y, result], &operands[usize::from(unary)..]);
         true
     }
 
-    /// Takes the result of an operation on lanes if it is right, or lets the assist do it. `plain` says of which operand
-    /// it is known.
-    fn take_lanes(&mut self, op: &Op, what: Lanewise, shape: Shape, [x, y, result]: [u32; 3], plain: (bool, bool)) {
+    /// Takes the result of an operation on lanes if it is right, or lets the assist do it. `operands` are those that are
+    /// the lanes of slots, of which something may be known.
+    fn take_lanes(
+        &mut self,
+        op: &Op,
+        what: Lanewise,
+        shape: Shape,
+        [x, y, result]: [u32; 3],
+        operands: &[(VSlot, u32)],
+    ) {
         let unary = what == Lanewise::Sqrt;
+        let unknown = |e: &Self, value: u32| !operands.iter().any(|o| o.1 == value && e.is_plain(o.0, shape));
+        let mut checked = [x, y][usize::from(unary)..].to_vec();
+        checked.retain(|value| unknown(self, *value));
         if matches!(what, Lanewise::Min | Lanewise::Max) {
             self.push_numbers(x, y, shape);
+            for value in checked {
+                self.and_plain(value, shape);
+            }
+            return self.take_or_call(op, shape, result);
+        }
+        for _ in 0..3 {
+            self.open_block(Label::Plain);
+        }
+        // At once, where everything is ordinary.
+        self.branch_unless_ordinary(result, &checked, shape);
+        self.take(op, shape, result);
+        self.w().br(2);
+        self.close();
+        // Else after a second look.
+        if shape.is_packed() {
+            self.second_look(what, shape, x, y, result);
         } else {
             self.push_ordinary(result, shape);
-        }
-        if !plain.0 {
-            self.and_plain(x, shape);
-        }
-        if !plain.1 {
+            self.push_exact_zero(what, x, y, result, shape);
+            self.w().i32_or();
+            if !unary {
+                self.and_plain(x, shape);
+            }
             self.and_plain(y, shape);
         }
-        if matches!(what, Lanewise::Min | Lanewise::Max) {
-            self.take_or_call(op, shape, result, |_| false);
-        } else {
-            self.take_or_call(op, shape, result, |e| {
-                if shape.is_packed() {
-                    e.second_look(what, shape, x, y, result);
-                } else if unary {
-                    e.w().i32_const(0);
-                } else {
-                    e.push_exact_zero(what, x, y, result, shape);
-                    e.and_plain(x, shape);
-                    e.and_plain(y, shape);
-                }
-                true
-            });
+        self.w().i32_eqz().br_if(0);
+        self.take(op, shape, result);
+        self.w().br(1);
+        self.close();
+        self.call_assist(op);
+        // What the checks have shown is known from here on: of the destination it is its new value.
+        let dst = VSlot(op.dst);
+        let others: Vec<(VSlot, u32)> =
+            operands.iter().copied().filter(|o| o.0 != dst && checked.contains(&o.1)).collect();
+        let values: Vec<u32> = others.iter().map(|o| o.1).collect();
+        self.check_assists_result(dst, shape, result, &values);
+        self.close();
+        self.note_plain(dst, shape);
+        for (slot, _) in others {
+            self.note_plain(slot, shape);
         }
     }
 
@@ -198,7 +219,7 @@ impl Emitter<'_> {
             self.w().v128_const(even).v128_bitselect();
         }
         self.w().local_set(result);
-        self.take_lanes(op, what, shape, [x, y, result], (false, false));
+        self.take_lanes(op, what, shape, [x, y, result], &[]);
         true
     }
 
