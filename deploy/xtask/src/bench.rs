@@ -4,6 +4,7 @@
 //! programs on every host ([`programs`], `tests/bench`); the others measure one thing each.
 
 mod programs;
+mod stream;
 
 use anyhow::{Result, bail};
 
@@ -17,11 +18,14 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     setup::for_tests()?;
     apt::ensure(apt::BENCH)?;
     match part {
+        "stream" => stream::run_all(options),
         "programs" => programs::run_all(options),
         "interpreter" => interpreter(),
         "start" | "speed" | "overlay" => browser(part),
         "layout" => layout(options),
-        other => bail!("there is no part {other:?}; there are programs, interpreter, start, speed, overlay and layout"),
+        other => bail!(
+            "there is no part {other:?}; there are programs, stream, interpreter, start, speed, overlay and layout"
+        ),
     }
 }
 

@@ -60,7 +60,7 @@ usage: cargo xtask TASK [OPTIONS]
   bench   run one set of programs natively, under qemu-i386, in Skiff (Node, Chromium) and in v86, and compare
             --rows A,B      only these rows;  --hosts A,B  only these of native, qemu, node, chromium, v86
             --quick         less work;  --readme FILE  put table and chart there
-            PART            another measurement: interpreter, start, speed, overlay, layout
+            PART            another measurement: stream (--minutes N), interpreter, start, speed, overlay, layout
   fuzz    feed made-up messages, objects and disks to what reads them (needs a nightly toolchain)
             TARGET...       only these;  --seconds N  each (default 60);  --replay  only the inputs that are kept
   fmt     format all Rust code (--check: only tell)
