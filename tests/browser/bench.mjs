@@ -1,13 +1,14 @@
 // Measures the client: `node tests/browser/bench.mjs --block-server FILE [--vmrun FILE] [SECTION...]`.
-// Sections: start, speed, overlay. Figures only, no verdict; the machine should be idle.
+// Sections: start, speed, overlay, disk. Figures only, no verdict; the machine should be idle. `--json FILE` keeps those of `disk`.
 
 import { execFile, spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
-import { World, root, sleep, store } from "./world.mjs";
+import { measureDisk } from "./bench/disk.mjs";
+import { World, root, sleep, store, tabMemory } from "./world.mjs";
 
 const execute = promisify(execFile);
 const words = process.argv.slice(2);
@@ -24,6 +25,7 @@ try {
   if (wanted("start")) await start();
   if (wanted("speed")) await speed();
   if (wanted("overlay")) await overlay();
+  if (wanted("disk")) await disk();
 } finally {
   await world.afterTest();
   await world.stop();
@@ -51,17 +53,16 @@ async function start() {
   say("prompt after a reload, median of 3", `${(median(warm) / 1000).toFixed(2)} s`);
 }
 
-/** The renderer that uses most, as the kernel counts it. */
-async function tabMemory(tab) {
-  const session = await tab.page.context().browser().newBrowserCDPSession();
-  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
-  let most = 0;
-  for (const { type, id } of processInfo) {
-    if (type !== "renderer") continue;
-    const rollup = await readFile(`/proc/${id}/smaps_rollup`, "utf8").catch(() => "");
-    most = Math.max(most, Number(/^Pss: +(\d+)/m.exec(rollup)?.[1] ?? 0) / 1000);
-  }
-  return most;
+async function disk() {
+  const figures = await measureDisk(world);
+  const { write, fsync, inodes, churn, tar } = figures;
+  say(`${write.mib} MiB written, until write(2) and until fsync(2) returned`, `${write.acceptedMBps} and ${write.storedMBps} MB/s`);
+  say("fsync after 4 KiB, median, 95 of 100, worst", `${fsync.medianMs}, ${fsync.p95Ms}, ${fsync.worstMs} ms`);
+  say(`${inodes.count} new files; programs that read them`, `${inodes.ms} ms; ${inodes.programsAfterMs} ms`);
+  say(`overlay before and after ${churn.rounds} times ${churn.mib} MiB`, `${churn.overlayMBBefore.toFixed(1)} and ${churn.overlayMBAfter.toFixed(1)} MB`);
+  say(`tar of ${tar.files} files, ${tar.mib} MiB`, `${tar.seconds} s (${tar.mbPerSecond} MB/s), engine busy ${Math.round(tar.engineBusy * 100)}%`);
+  say("reading that tar alone; sync after unpacking", `${tar.readOnlySeconds} s; ${tar.syncAfterSeconds} s`);
+  if (option("--json")) await writeFile(option("--json"), JSON.stringify(figures, null, 1));
 }
 
 async function speed() {

@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 
@@ -85,11 +86,11 @@ export class World {
 }
 
 export class BlockServer {
-  static async start(program, stored, port, folder = site) {
+  static async start(program, stored, port, folder = site, address = "127.0.0.1") {
     const server = new BlockServer();
     server.port = port ?? (await freePort());
-    server.url = `http://127.0.0.1:${server.port}/`;
-    const words = ["--store", stored, "--static", folder, "--listen", `127.0.0.1:${server.port}`];
+    server.url = `http://${address}:${server.port}/`;
+    const words = ["--store", stored, "--static", folder, "--listen", `${address}:${server.port}`];
     const env = { ...process.env, RUST_BACKTRACE: "0" };
     server.process = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"], env });
     server.log = "";
@@ -112,6 +113,19 @@ export class BlockServer {
     await gone;
     clearTimeout(timer);
   }
+}
+
+/** Megabytes of the renderer that uses most, as the kernel counts it (PSS). */
+export async function tabMemory(tab) {
+  const session = await tab.page.context().browser().newBrowserCDPSession();
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  let most = 0;
+  for (const { type, id } of processInfo) {
+    if (type !== "renderer") continue;
+    const rollup = await readFile(`/proc/${id}/smaps_rollup`, "utf8").catch(() => "");
+    most = Math.max(most, Number(/^Pss: +(\d+)/m.exec(rollup)?.[1] ?? 0) / 1000);
+  }
+  return most;
 }
 
 export async function freePort() {

@@ -22,9 +22,10 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         "programs" => programs::run_all(options),
         "interpreter" => interpreter(),
         "start" | "speed" | "overlay" => browser(part),
+        "disk" => disk(options),
         "layout" => layout(options),
         other => bail!(
-            "there is no part {other:?}; there are programs, stream, interpreter, start, speed, overlay and layout"
+            "there is no part {other:?}; there are programs, stream, interpreter, start, speed, overlay, disk and layout"
         ),
     }
 }
@@ -47,6 +48,15 @@ fn browser(section: &str) -> Result<()> {
     bench.arg("--block-server").arg(demo::server_program());
     bench.arg("--vmrun").arg(shell::target_dir().join("release/vmrun"));
     shell::run(bench.arg(section))
+}
+
+/// What the guest's disk does in Chromium.
+fn disk(options: &[String]) -> Result<()> {
+    demo::run(&["--no-serve".to_owned()])?;
+    say("measuring the disk in Chromium");
+    let mut bench = node::script("tests/browser/bench.mjs");
+    bench.arg("--block-server").arg(demo::server_program()).arg("disk");
+    shell::run(bench.args(options))
 }
 
 /// The interpreter alone, natively, beside the emulator that people know.

@@ -7,7 +7,7 @@
 //! [`setup`] finds and installs tools ([`wasm_target`], [`apt`], [`node`]), [`client`] builds the browser client, [`demo`]
 //! makes the demo image and serves it, [`worker`] builds, runs and checks the Worker ([`assets`] are what is deployed
 //! beside it), [`smoke`] looks at a deployment from outside, [`suites`] runs every test, [`transcripts`] compares programs
-//! with this computer's Linux, [`durability`] crashes on purpose, [`faults`] breaks the network, [`bench`] measures, [`fuzz`] fuzzes, [`check`] formats and lints.
+//! with this computer's Linux, [`durability`] crashes on purpose, [`faults`] breaks the network, [`soak`] works for hours, [`bench`] measures, [`fuzz`] fuzzes, [`check`] formats and lints.
 
 mod apt;
 mod assets;
@@ -24,6 +24,7 @@ mod node;
 mod setup;
 mod shell;
 mod smoke;
+mod soak;
 mod stamp;
 mod suites;
 mod transcripts;
@@ -54,13 +55,16 @@ usage: cargo xtask TASK [OPTIONS]
             --minutes N     for so long (default 60);  --seed N  the same faults again;  --json FILE  figures
   worker  the Cloudflare Worker: build, dev, serve, check, assets; see cargo xtask worker help
   smoke   check a deployed server from outside: cargo xtask smoke URL [--image NAME] [--token TOKEN]
+  soak    hours of mixed guest work in Chromium and in Node; tells whether memory stays flat
+            --minutes N     for so long (default 120);  --only HOST  chromium or node alone;  --json FILE  figures
   setup   install what the other tasks need, and nothing else
   build   build the browser client into build/client and vm-client/browser/npm/wasm
   image   make the demo image in build/store (options of demo)
   bench   run one set of programs natively, under qemu-i386, in Skiff (Node, Chromium) and in v86, and compare
             --rows A,B      only these rows;  --hosts A,B  only these of native, qemu, node, chromium, v86
             --quick         less work;  --readme FILE  put table and chart there
-            PART            another measurement: stream (--minutes N), interpreter, start, speed, overlay, layout
+            PART            another measurement: stream (--minutes N), interpreter, start, speed, overlay, layout,
+                            disk (what the guest's disk does in Chromium; --json FILE keeps the figures)
   fuzz    feed made-up messages, objects and disks to what reads them (needs a nightly toolchain)
             TARGET...       only these;  --seconds N  each (default 60);  --replay  only the inputs that are kept
   fmt     format all Rust code (--check: only tell)
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
         "faults" => faults::run(&rest),
         "worker" => worker::run(&rest).map(|()| true),
         "smoke" => smoke::run(&rest),
+        "soak" => soak::run(&rest),
         "bench" => bench::run(&rest).map(|()| true),
         "fuzz" => fuzz::run(&rest).map(|()| true),
         "fmt" => check::format(&rest).map(|()| true),

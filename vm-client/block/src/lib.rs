@@ -20,7 +20,7 @@ pub use device::{BlockDevice, BlockError, OpGuard};
 pub use faulty::Faulty;
 #[cfg(feature = "file")]
 pub use file::FileDevice;
-pub use overlay::{Overlay, OverlayOptions, OverlayState, OverlayStatus};
+pub use overlay::{Overlay, OverlayOptions, OverlayState, OverlayStatus, Unstored};
 pub use overlay_store::{Batch, Durability, MemoryStore, OverlayStore, PageKey, Shelf};
 pub use pages::PAGE_SIZE;
 pub use ram::RamDevice;

@@ -22,6 +22,7 @@ mod commit;
 mod page;
 mod set;
 mod status;
+mod unstored;
 mod warm;
 
 use std::cell::{Cell, RefCell};
@@ -39,6 +40,7 @@ use page::DirtyPage;
 use set::PageSet;
 
 pub use status::{OverlayState, OverlayStatus};
+pub use unstored::Unstored;
 
 /// Limits of an overlay's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,44 +13,78 @@ const MOST_HEADER = 64 * 1024;
 const BATCH = 256;
 const TYPE = "application/vnd.skiff.disk";
 
-/** Everything stored under `name` at one moment. */
-export async function exportPages(name) {
+/**
+ * Everything stored under `name` at one moment; with `unsaved`, and what the session of that `epoch` could not store: `put`
+ * (numbers, and the pages one behind the other) and `deleted` (numbers).
+ */
+export async function exportPages(name, unsaved) {
   const db = await openDatabase(databaseName(name));
   try {
     // One transaction sees one state; commits of a machine that runs wait for it.
     const view = db.transaction(["pages", "meta"]);
     const head = await result(view.objectStore("meta").get("head"));
+    if (unsaved && head?.epoch !== unsaved.epoch) {
+      throw overlayError("Fenced", "the stored changes are no longer those of this machine: another tab took them over, or they were cleared");
+    }
     if (!head) throw overlayError("NothingSaved", "there are no saved changes");
     const pages = view.objectStore("pages");
-    const count = await result(pages.count());
-    const header = new TextEncoder().encode(
-      JSON.stringify({ version: 1, manifest: head.manifest, pages: count, made: new Date().toISOString() }),
-    );
-    const crc = new Crc32();
-    const parts = [];
-    const add = (bytes) => (crc.update(bytes), parts.push(bytes));
-    const length = new Uint8Array(4);
-    new DataView(length.buffer).setUint32(0, header.length, true);
-    for (const bytes of [MAGIC, length, header]) add(bytes);
+    const covered = new Set(unsaved ? [...unsaved.numbers, ...unsaved.deleted] : []);
+    const stored = covered.size ? await storedOf(pages, covered) : 0;
+    const count = (await result(pages.count())) - stored + (unsaved?.numbers.length ?? 0);
+    const { add, finish } = begin(head.manifest, count);
+    if (unsaved) add(recordsOf(unsaved.numbers, (index) => unsaved.pages.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES)));
     let range = null;
     for (;;) {
       const [keys, values] = await Promise.all([result(pages.getAllKeys(range, BATCH)), result(pages.getAll(range, BATCH))]);
       if (keys.length === 0) break;
-      const records = new Uint8Array(keys.length * RECORD);
-      const view = new DataView(records.buffer);
-      keys.forEach((key, index) => {
-        view.setFloat64(index * RECORD, key, true);
-        records.set(values[index], index * RECORD + 8);
-      });
-      add(records);
+      const kept = keys.map((key, index) => [key, values[index]]).filter(([key]) => !covered.has(key));
+      add(recordsOf(kept.map(([key]) => key), (index) => kept[index][1]));
       range = IDBKeyRange.lowerBound(keys.at(-1), true);
     }
-    const sum = new Uint8Array(4);
-    new DataView(sum.buffer).setUint32(0, crc.value(), true);
-    return new Blob([...parts, sum], { type: TYPE });
+    return finish();
   } finally {
     db.close();
   }
+}
+
+/** Changes that are nowhere but in a machine's memory. */
+export function exportUnsaved(manifest, { numbers, pages }) {
+  const { add, finish } = begin(manifest, numbers.length);
+  add(recordsOf(numbers, (index) => pages.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES)));
+  return finish();
+}
+
+/** How many of these pages are stored. */
+async function storedOf(pages, numbers) {
+  const found = await Promise.all(Array.from(numbers, (number) => result(pages.count(number))));
+  return found.reduce((sum, one) => sum + one, 0);
+}
+
+function recordsOf(numbers, page) {
+  const records = new Uint8Array(numbers.length * RECORD);
+  const view = new DataView(records.buffer);
+  numbers.forEach((number, index) => {
+    view.setFloat64(index * RECORD, number, true);
+    records.set(page(index), index * RECORD + 8);
+  });
+  return records;
+}
+
+/** The head of a file, and what adds to it and ends it. */
+function begin(manifest, count) {
+  const header = new TextEncoder().encode(JSON.stringify({ version: 1, manifest, pages: count, made: new Date().toISOString() }));
+  const crc = new Crc32();
+  const parts = [];
+  const add = (bytes) => (crc.update(bytes), parts.push(bytes));
+  const length = new Uint8Array(4);
+  new DataView(length.buffer).setUint32(0, header.length, true);
+  for (const bytes of [MAGIC, length, header]) add(bytes);
+  const finish = () => {
+    const sum = new Uint8Array(4);
+    new DataView(sum.buffer).setUint32(0, crc.value(), true);
+    return new Blob([...parts, sum], { type: TYPE });
+  };
+  return { add, finish };
 }
 
 /**

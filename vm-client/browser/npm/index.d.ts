@@ -135,6 +135,8 @@ export interface LinuxOptions {
   x87?: "exact" | "fast";
   /** Milliseconds until opening the image counts as failed, 30,000 unless told. */
   timeout?: number;
+  /** Milliseconds after which a machine that does not answer is told of by the notice `no-answer`, 20,000 unless told. */
+  answerWithin?: number;
   /** Size of the first virtual terminal at the start. */
   columns?: number;
   rows?: number;
@@ -362,6 +364,11 @@ export class Linux {
   upload(files: Iterable<File>, vt?: number): Promise<string[]>;
   /** Waits until everything written so far is safely stored. */
   sync(): Promise<void>;
+  /**
+   * Every change to the disk as one file, for `IDBDevice.import`; also what could not be stored because the browser's storage
+   * fails, and what is kept in memory only. Rejects with `overlay-lost` when the stored part is no longer this machine's.
+   */
+  exportDisk(): Promise<Blob>;
   /** What the engine counted so far, by name; for finding out where time goes. */
   profile(): Promise<Record<string, number>>;
   delete(): Promise<void>;

@@ -1,6 +1,6 @@
 // The page's side of a machine: CheerpX's names and shapes, over messages to a worker (`protocol.d.ts`).
 
-import { exportPages, importPages } from "./archive.js";
+import { exportPages, exportUnsaved, importPages } from "./archive.js";
 import { TextConsole } from "./console.js";
 import { FileSystem, freeName } from "./fs.js";
 import { IndexedDbPages } from "./overlay.js";
@@ -9,6 +9,8 @@ import { Process, encodeInput } from "./process.js";
 const DEFAULT_MEMORY = 512 * 1024 * 1024;
 /** Opening fails when nothing has been heard from the server for this long. */
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** A machine that has not answered for so long is told of. */
+const DEFAULT_ANSWER_MS = 20_000;
 
 export class SkiffError extends Error {
   constructor(failure) {
@@ -177,12 +179,15 @@ export class Linux {
   #locale;
   #timeZone;
   #askedToPersist = false;
+  #overlay;
+  #pulse;
   #detach = [];
 
   static async create({
     mounts = [],
     memory = DEFAULT_MEMORY,
     timeout = DEFAULT_TIMEOUT_MS,
+    answerWithin = DEFAULT_ANSWER_MS,
     worker,
     wasm,
     jit,
@@ -222,6 +227,8 @@ export class Linux {
       clearTimeout(timer);
     }
     linux.#watchPage();
+    linux.#watchWorker(answerWithin);
+    linux.#overlay = disk.overlay;
     if (timeZone !== undefined) linux.#timeZone = await linux.#zoneOf(timeZone);
     return linux;
   }
@@ -235,8 +242,11 @@ export class Linux {
     );
     port.onmessage = ({ data }) => this.#hear(data);
     port.onerror = (event) => {
-      const message = event?.message ?? "the worker could not be started";
-      this.#end({ code: "crashed", message });
+      const failure = { code: "crashed", message: event?.message ?? "the worker could not be started" };
+      // Before the disk is open, whoever waits for it is told.
+      const ran = this.disk !== undefined && !this.#closed;
+      this.#end(failure);
+      if (ran) this.#emit("crash", failure);
     };
   }
 
@@ -401,6 +411,19 @@ export class Linux {
     await this.#call({ type: "sync" });
   }
 
+  /**
+   * Every change to the disk as one file, as `IDBDevice.export` makes it; those included that could not be stored, or are
+   * kept in memory only.
+   */
+  async exportDisk() {
+    // What fails to be stored is carried along.
+    await this.sync().catch(() => {});
+    const [epoch, numbers, pages, deleted] = await this.#call({ type: "unsaved" });
+    const unsaved = { epoch, numbers, pages, deleted };
+    if (epoch === undefined) return exportUnsaved(this.disk.manifest, unsaved);
+    return asSkiffError(exportPages(this.#overlay, unsaved));
+  }
+
   /** What the engine counted so far, by name. */
   async profile() {
     return this.#call({ type: "profile" });
@@ -512,9 +535,34 @@ export class Linux {
     });
   }
 
+  /** Tells when the worker does not answer any more, and when it does again. */
+  #watchWorker(limit) {
+    if (typeof document === "undefined") return;
+    // Counted in beats of this thread: one that stood still itself, with its page or its computer, blames nobody.
+    const beats = 4;
+    let missed = 0;
+    let waiting = false;
+    const answered = () => {
+      if (missed >= beats) this.#emit("notice", { code: "answers", message: "The machine answers again." });
+      waiting = false;
+      missed = 0;
+    };
+    this.#pulse = setInterval(() => {
+      if (!waiting) {
+        waiting = true;
+        return void this.#call({ type: "ping" }).then(answered, () => {});
+      }
+      missed += 1;
+      if (missed !== beats) return;
+      const message = `The machine has not answered for ${Math.round(limit / 1000)} s. What was stored is safe; wait, or restart it.`;
+      this.#emit("notice", { code: "no-answer", message });
+    }, limit / beats);
+  }
+
   #end(failure) {
     if (this.#closed) return;
     this.#closed = failure;
+    clearInterval(this.#pulse);
     this.#detach.forEach((detach) => detach());
     this.#port.terminate?.();
     const error = new SkiffError(failure);
@@ -590,7 +638,7 @@ async function asSkiffError(promise) {
   try {
     return await promise;
   } catch (error) {
-    const codes = { OverlayBusy: "overlay-busy", BadArchive: "bad-archive", NothingSaved: "nothing-saved", QuotaExceededError: "overlay-full" };
+    const codes = { OverlayBusy: "overlay-busy", BadArchive: "bad-archive", Fenced: "overlay-lost", NothingSaved: "nothing-saved", QuotaExceededError: "overlay-full" };
     throw new SkiffError({ code: codes[error.name] ?? "storage-blocked", message: error.message });
   }
 }

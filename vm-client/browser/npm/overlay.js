@@ -8,6 +8,13 @@ const HEAD = "head";
 export const PAGE_BYTES = 4096;
 export const ROW_BYTES = 256;
 export const PAGES_PER_ROW = ROW_BYTES * 8;
+/** A page and what the database keeps beside it. */
+const PAGE_COST = PAGE_BYTES + 256;
+/** The room is asked for again after so many commits, or so many pages. */
+const MEASURE_COMMITS = 64;
+const MEASURE_PAGES = 2048;
+/** Never promised to the guest: the database needs some for itself. */
+const RESERVE_BYTES = 4 * 1024 * 1024;
 
 export function databaseName(name) {
   return `skiff:${name}`;
@@ -25,6 +32,7 @@ export class IndexedDbPages {
   #rows;
   #room = NaN;
   #commits = 0;
+  #pages = 0;
   #lost = null;
 
   /** Opens the pages of `name`, which must belong to `manifest` (or to nothing yet). */
@@ -155,7 +163,10 @@ export class IndexedDbPages {
       throw error;
     }
     this.#commits += 1;
-    if (this.#commits % 64 === 0) void this.#measure();
+    this.#pages += putPages.length;
+    // Until the browser is asked again, every page counts as a new one.
+    this.#room = Math.max(0, this.#room - putPages.length * PAGE_COST);
+    if (this.#commits >= MEASURE_COMMITS || this.#pages >= MEASURE_PAGES) void this.#measure();
   }
 
   close() {
@@ -167,9 +178,11 @@ export class IndexedDbPages {
   }
 
   async #measure() {
+    this.#commits = this.#pages = 0;
     try {
       const { quota, usage } = await navigator.storage.estimate();
-      this.#room = quota - usage;
+      // What was stored while the browser answered is not in its answer.
+      this.#room = Math.max(0, quota - usage - RESERVE_BYTES - this.#pages * PAGE_COST);
     } catch {
       this.#room = NaN;
     }

@@ -16,6 +16,11 @@ export type Request =
   | { type: "fs"; id?: number; op: string; args: unknown[] }
   | { type: "place"; id: number; vt: number }
   | { type: "sync"; id: number }
+  // Answered with what is not stored: epoch (undefined where changes are kept in memory only), numbers of pages, the pages one
+  // behind the other, numbers of pages that are the image's again.
+  | { type: "unsaved"; id: number }
+  // Answered at once.
+  | { type: "ping"; id: number }
   | { type: "profile"; id: number }
   | { type: "close"; id: number };
 

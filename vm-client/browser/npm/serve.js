@@ -151,6 +151,13 @@ class Machine {
     return this.#call((call) => this.#vm.sync(call));
   }
 
+  on_unsaved() {
+    return this.#call((call) => this.#vm.unsaved(call));
+  }
+
+  /** Tells that this thread is alive. */
+  on_ping() {}
+
   async on_close() {
     if (this.#vm && !this.#dead) await this.#call((call) => this.#vm.sync(call)).catch(() => {});
     this.#stop();

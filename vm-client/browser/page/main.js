@@ -109,7 +109,9 @@ function offline(now) {
 
 function notice({ code, message }) {
   if (code === "overlay-well") return ["overlay-full", "overlay-trouble"].forEach((old) => banner.remove(old));
-  banner.show(code, message, { bad: code === "image-corrupt" || code === "overlay-lost" || code === "overlay-full" });
+  if (code === "answers") return banner.remove("no-answer");
+  const actions = code === "no-answer" ? [["Restart", () => location.reload()]] : undefined;
+  banner.show(code, message, { bad: ["image-corrupt", "overlay-lost", "overlay-full", "no-answer"].includes(code), actions });
 }
 
 function report(error) {
@@ -139,9 +141,9 @@ function crashed(error) {
 
 async function exportDisk() {
   try {
-    await linux?.sync();
-    const idb = await IDBDevice.create(config.overlay);
-    const file = await idb.export();
+    // A machine that has stopped leaves what it had stored.
+    const stored = async () => (await IDBDevice.create(config.overlay)).export();
+    const file = await (linux ? linux.exportDisk().catch((error) => (error.code === "crashed" ? stored() : Promise.reject(error))) : stored());
     save(file, `${config.overlay}-${new Date().toISOString().slice(0, 10)}.skiff`);
   } catch (error) {
     banner.show("export", `The disk could not be exported: ${error.message}.`, { bad: true });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use vm_block::{
     Batch, BlockError, ChunkId, MemoryStore, OverlayOptions, OverlayState, OverlayStore, PageKey, Shelf, Transport,
-    Urgency,
+    Unstored, Urgency,
 };
 use vm_machine::{DiskOptions, ImageDisk, Machine, MountError};
 use vm_rt::{Clock, Timers};
@@ -63,6 +63,27 @@ impl Disk {
     pub fn written_bytes(&self) -> u64 {
         let status = self.overlay.status();
         status.stored_bytes + status.unstored_bytes
+    }
+
+    /// What is not stored, and must be carried along with what is: everything, where changes are kept in memory only.
+    pub fn unsaved(&self) -> impl Future<Output = Result<Unstored, BlockError>> + use<> {
+        let overlay = Rc::clone(&self.overlay);
+        async move {
+            let Pages::Memory(store) = overlay.store() else { return overlay.unstored().await };
+            overlay.commit_now().await?;
+            let keys = store.keys().await?;
+            let pages = store.load(&keys).await?;
+            let put = keys.into_iter().zip(pages).filter_map(|(key, page)| Some((key, page?))).collect();
+            Ok(Unstored { put, delete: Vec::new() })
+        }
+    }
+
+    /// The number of the session that owns the stored changes; `None` where they are kept in memory.
+    pub fn epoch(&self) -> Option<u64> {
+        match self.overlay.store() {
+            Pages::IndexedDb(store) => Some(store.epoch()),
+            Pages::Memory(_) => None,
+        }
     }
 
     /// Asks for a commit without delay.

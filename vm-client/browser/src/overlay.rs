@@ -98,7 +98,8 @@ fn js_number(value: u64) -> JsValue {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "page numbers are below 2^52: 64-bit offsets in pages of 4 KiB")]
-fn js_keys(keys: impl Iterator<Item = PageKey>) -> Float64Array {
+/// Numbers of pages as JavaScript has them.
+pub(crate) fn js_keys(keys: impl Iterator<Item = PageKey>) -> Float64Array {
     Float64Array::from(&keys.map(|key| key.0 as f64).collect::<Vec<_>>()[..])
 }
 

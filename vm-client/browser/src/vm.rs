@@ -23,6 +23,7 @@ use crate::host::{Host, PageStore, Stats};
 use crate::image::{Image, ImageError};
 use crate::later;
 use crate::network::BrowserNetwork;
+use crate::overlay::js_keys;
 use crate::stream::BrowserSink;
 
 /// A machine. Calls that finish in a later turn carry a number and are answered by `Host.finished` or `Host.failed` with it.
@@ -253,6 +254,27 @@ impl Vm {
         self.later(call, async move |inner| {
             inner.machine.sync().await.map_err(|errno| Failure::errno("sync", errno))?;
             Ok(JsValue::UNDEFINED)
+        });
+    }
+
+    /// Finds what is not stored: `[epoch, numbers, pages, numbers of pages that are the image's again]`, the epoch undefined where
+    /// changes are kept in memory only. Pages lie one behind the other.
+    pub fn unsaved(&self, call: u32) {
+        let Some((finding, epoch)) = self.inner.disk.borrow().as_ref().map(|disk| (disk.unsaved(), disk.epoch()))
+        else {
+            return;
+        };
+        self.later(call, async move |_| {
+            let unsaved = finding.await.map_err(|error| Failure::new(block_code(&error), &error))?;
+            let bytes: Vec<u8> = unsaved.put.iter().flat_map(|(_, page)| page.iter().copied()).collect();
+            let epoch = epoch.map_or(JsValue::UNDEFINED, |epoch| count(epoch).into());
+            let answer = js_sys::Array::of4(
+                &epoch,
+                &js_keys(unsaved.put.iter().map(|(key, _)| *key)),
+                &js_sys::Uint8Array::from(&bytes[..]),
+                &js_keys(unsaved.delete.iter().copied()),
+            );
+            Ok(answer.into())
         });
     }
 

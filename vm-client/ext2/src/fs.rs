@@ -121,9 +121,9 @@ impl<D: BlockDevice> Ext2<D> {
         &self.device
     }
 
-    /// Whether changes are refused.
+    /// Whether changes are refused; a device may begin to do so at any time.
     pub fn is_read_only(&self) -> bool {
-        self.read_only
+        self.read_only || self.device.read_only()
     }
 
     /// The largest size a file can have.

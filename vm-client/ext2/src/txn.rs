@@ -42,7 +42,7 @@ pub(crate) struct Txn<'f, D> {
 impl<D: BlockDevice> Ext2<D> {
     /// Waits for its turn and begins a transaction.
     pub(crate) async fn change(&self) -> Result<Txn<'_, D>, Ext2Error> {
-        if self.read_only || self.device.read_only() {
+        if self.is_read_only() {
             return Err(Ext2Error::ReadOnly);
         }
         let changing = self.changing.lock().await;

@@ -246,7 +246,7 @@ impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
     }
 
     /// The commit did not land, or nobody knows: its pages are dirty again, below what was written since.
-    fn take_back(&self) {
+    pub(super) fn take_back(&self) {
         let Some(cut) = self.committing.borrow_mut().take() else { return };
         let mut dirty = self.dirty.borrow_mut();
         let mut deleted = self.deleted.borrow_mut();

@@ -278,6 +278,46 @@ fn a_failing_store_is_tried_again_then_the_device_is_read_only() {
 }
 
 #[test]
+fn what_a_failing_store_does_not_take_can_be_carried_away() {
+    let shelf = Shelf::new();
+    let overlay = open(&shelf);
+    write(&overlay, 1, 1);
+    write(&overlay, 2, 2);
+    now(overlay.commit_now()).unwrap();
+    shelf.fail_with(Some(BlockError::Store("broken".into())));
+    write(&overlay, 2, 22);
+    overlay.write_now(3 * P + page::UNIT as u64, &[33; page::UNIT]).unwrap();
+    overlay.discard(P..2 * P);
+    assert!(now(overlay.commit_now()).is_err());
+    write(&overlay, 4, 44);
+    let carried = now(overlay.unstored()).unwrap();
+    // What is carried, over what is stored, is what the guest sees.
+    let other = Shelf::new();
+    let store = MemoryStore::open(&other, BASE);
+    let mut put: Vec<_> = [1, 2].map(|page| (PageKey(page), Bytes::from(vec![page as u8; PAGE_SIZE]))).to_vec();
+    put.retain(|(key, _)| !carried.delete.contains(key) && !carried.put.iter().any(|(newer, _)| newer == key));
+    put.extend(carried.put);
+    let batch =
+        crate::Batch { put, delete: vec![], expect_epoch: store.epoch(), durability: crate::Durability::Strict };
+    now(store.commit(batch)).unwrap();
+    drop(store);
+    let copy = open(&other);
+    // Nobody asks for what is in a discarded page: the second.
+    let kept = 2 * P;
+    let (mut seen, mut copied) = (vec![0; 62 * PAGE_SIZE], vec![0; 62 * PAGE_SIZE]);
+    now(overlay.read_at(kept, &mut seen)).unwrap();
+    now(copy.read_at(kept, &mut copied)).unwrap();
+    assert!(seen == copied);
+    assert_eq!(bytes(&copy, 1..2), [101]);
+    // Once the store does again, nothing is missing there either.
+    shelf.fail_with(None);
+    now(overlay.commit_now()).unwrap();
+    drop(overlay);
+    now(open(&shelf).read_at(kept, &mut copied)).unwrap();
+    assert!(seen == copied);
+}
+
+#[test]
 fn a_full_store_refuses_data_but_lets_files_be_removed() {
     let shelf = Shelf::new();
     let overlay = open(&shelf);

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use block_proto::Hash;
 use bytes::{Bytes, BytesMut};
-use futures_util::future::select;
+use futures_util::future::{Either, select};
 use vm_rt::WaitQueue;
 
 use super::host::{CacheMode, HttpReply, Network};
@@ -147,7 +147,7 @@ impl<N: Network + 'static> Transport for PlainImage<N> {
         let mut cache = CacheMode::Default;
         let (mut refused, mut failures) = (0, 0);
         loop {
-            let refusal = match inner.chunk(chunk, cache).await {
+            let refusal = match inner.chunk_in_time(chunk, cache, failures).await {
                 Ok(bytes) => {
                     waiting.arrived();
                     return Ok(bytes);
@@ -157,7 +157,9 @@ impl<N: Network + 'static> Transport for PlainImage<N> {
             let (reason, absent) = match refusal {
                 Refusal::Passing(reason) => {
                     inner.trouble(&reason);
-                    inner.pause(failures).await;
+                    // Somebody stands still: the network's return is not to be missed by much.
+                    let longest = if urgency == Urgency::Demand { Duration::from_millis(1500) } else { Duration::MAX };
+                    inner.pause_at_most(failures, longest).await;
                     failures += 1;
                     continue;
                 }
@@ -274,6 +276,17 @@ impl<N: Network + 'static> Inner<N> {
         Ok(bytes.freeze().slice(from..from + len))
     }
 
+    /// One chunk, unless it takes too long: a connection whose other end is gone looks like one that is slow. Each failure
+    /// before gives it more time.
+    async fn chunk_in_time(&self, chunk: ChunkId, cache: CacheMode, failures: u32) -> Result<Bytes, Refusal> {
+        let limit = Duration::from_secs(4 << failures.min(4));
+        let late = self.host.timers.sleep_until(self.host.clock.monotonic() + limit);
+        match select(pin!(self.chunk(chunk, cache)), late).await {
+            Either::Left((done, _)) => done,
+            Either::Right(_) => Err(Refusal::Passing(format!("{}: no answer within {} s", self.url, limit.as_secs()))),
+        }
+    }
+
     /// One chunk, the last one filled with zeros.
     async fn chunk(&self, chunk: ChunkId, cache: CacheMode) -> Result<Bytes, Refusal> {
         let start = u64::from(chunk.0) * CHUNK_SIZE as u64;
@@ -323,7 +336,12 @@ impl<N: Network + 'static> Inner<N> {
 
     /// Waits before another try, or until the host hears that the network is back.
     async fn pause(&self, tries: u32) {
-        let at = self.host.clock.monotonic() + policy::backoff(tries, self.host.network.random());
+        self.pause_at_most(tries, Duration::MAX).await;
+    }
+
+    async fn pause_at_most(&self, tries: u32, longest: Duration) {
+        let delay = policy::backoff(tries, self.host.network.random()).min(longest);
+        let at = self.host.clock.monotonic() + delay;
         select(pin!(self.host.timers.sleep_until(at)), pin!(self.retry.wait())).await;
     }
 }

@@ -47,8 +47,12 @@ pub(super) async fn sync_file(file: &OpenFile) -> Result<()> {
 
 async fn fsync(cx: &SyscallCx, [fd, ..]: Args) -> Result<i64> {
     let file = cx.files().get(fd as i32)?;
-    sync_file(&file).await?;
-    Ok(0)
+    match sync_file(&file).await {
+        // A file system that cannot be written any more is an I/O error once for every open file (as Linux's `errseq_t` has
+        // it), and then what it is: never a success, for nothing was forgotten and nothing is durable.
+        Err(Errno::EIO) if file.path().mount.fs().read_only() && !file.tell_loss_once() => Err(Errno::EROFS),
+        done => done.map(|()| 0),
+    }
 }
 
 async fn sync_file_range(cx: &SyscallCx, [fd, low, high, len_low, len_high, flags]: Args) -> Result<i64> {

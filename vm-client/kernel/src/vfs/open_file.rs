@@ -17,6 +17,7 @@ pub struct OpenFile {
     flags: Cell<u32>,
     position: Mutex<u64>,
     owner: Cell<i32>,
+    loss_told: Cell<bool>,
     vfs: Rc<Vfs>,
 }
 
@@ -41,8 +42,14 @@ impl OpenFile {
             flags: Cell::new(flags.0),
             position: Mutex::new(0),
             owner: Cell::new(0),
+            loss_told: Cell::new(false),
             vfs: Rc::clone(vfs),
         })
+    }
+
+    /// Tells once that what was written cannot be made durable.
+    pub fn tell_loss_once(&self) -> bool {
+        !self.loss_told.replace(true)
     }
 
     /// What was opened.

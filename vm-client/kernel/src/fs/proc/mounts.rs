@@ -18,8 +18,8 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn mount_options(mount: &Mount) -> String {
-    let mut options = String::from(if mount.flags() & flags::RDONLY != 0 { "ro" } else { "rw" });
+fn mount_options(mount: &Mount, read_only: bool) -> String {
+    let mut options = String::from(if read_only { "ro" } else { "rw" });
     for (flag, name) in [
         (flags::NOSUID, ",nosuid"),
         (flags::NODEV, ",nodev"),
@@ -62,7 +62,8 @@ pub(super) fn mounts(cx: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
         escape(mount.source.as_bytes(), &mut out);
         out.push(b' ');
         escape(&point, &mut out);
-        let mut options = mount_options(&mount);
+        // Unlike mountinfo, this counts a file system that has become read-only.
+        let mut options = mount_options(&mount, mount.read_only());
         let own = mount.fs().options();
         if !own.is_empty() {
             options.push(',');
@@ -84,7 +85,10 @@ pub(super) fn mountinfo(cx: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
         escape(&mount.root.path_in_fs(), &mut out);
         out.push(b' ');
         escape(&point, &mut out);
-        out.extend_from_slice(format!(" {} - {} ", mount_options(&mount), mount.fs().name()).as_bytes());
+        out.extend_from_slice(
+            format!(" {} - {} ", mount_options(&mount, mount.flags() & flags::RDONLY != 0), mount.fs().name())
+                .as_bytes(),
+        );
         escape(mount.source.as_bytes(), &mut out);
         out.extend_from_slice(format!(" {}\n", super_options(&mount)).as_bytes());
     }
