@@ -26,6 +26,7 @@ use vm_mem::Mmu;
 use crate::core::{Core, Trap};
 use crate::ir::Op;
 
+pub use string::{BlockMove, block_move};
 pub(crate) use string::{Kind, Repeat, StringOp};
 
 /// The function behind an assist.

@@ -7,7 +7,7 @@
 //!
 //! `ops` has the operations, `flags` the conditions, `memory` loads and stores, `control` edges, calls and exits, `foreign`
 //! assists and what the interpreter does for us, `vector`, `composed`,
-//! `float`, `checks` and `conversion` SSE, `stack`, `x87` and `x87_fast` the x87.
+//! `float`, `checks` and `conversion` SSE, `string` what moves blocks, `stack`, `x87` and `x87_fast` the x87.
 
 mod checks;
 mod composed;
@@ -19,6 +19,7 @@ mod foreign;
 mod memory;
 mod ops;
 mod stack;
+mod string;
 mod vector;
 mod wide;
 mod x87;
@@ -279,6 +280,11 @@ impl<'a> Emitter<'a> {
                     let both = 1 << reg::RAX | 1 << reg::RDX;
                     used |= both;
                     self.written |= both;
+                }
+                if assist::block_move(op).is_some() {
+                    let moved = 1 << reg::RCX | 1 << reg::RSI | 1 << reg::RDI;
+                    used |= moved | 1 << reg::RAX;
+                    self.written |= moved;
                 }
                 each_vector(op, |slot| self.vectors_used |= 1 << (slot & 31));
                 if let Some(slot) = written_vector(op) {

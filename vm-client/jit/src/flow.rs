@@ -194,6 +194,7 @@ pub fn after(op: &Op, state: FlagState) -> FlagState {
         Assist if op.assist_number() == AssistId::FloatCompare as u16 => FlagState::Static(Kind::EFLAGS),
         Assist if op.assist_number() == AssistId::X87Flags as u16 => FlagState::Static(Kind::EFLAGS),
         Assist if op.assist_number() == AssistId::X87Condition as u16 => state,
+        Assist if assist::block_move(op).is_some() => state,
         Assist if is_wide_multiplication(op) => {
             FlagState::Static(Kind::of(Base::Logic, Size::B32).with(Carry::Both, Size::B8))
         }

@@ -3,9 +3,10 @@
 
 use vm_mem::{Mmu, Scalar, VirtAddr};
 
+use super::AssistId;
 use crate::core::{Core, Trap};
 use crate::flags::{Flags, Int};
-use crate::ir::{Op, Slot};
+use crate::ir::{Code, Op, Slot};
 use crate::{Segment, reg};
 
 /// What a string instruction does, as the immediate of its operation encodes it.
@@ -53,6 +54,28 @@ impl StringOp {
             address,
         }
     }
+}
+
+/// A string instruction that moves whole blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockMove {
+    /// `movs`; else `stos`.
+    pub copies: bool,
+    /// Has a `rep` prefix.
+    pub repeated: bool,
+    /// Bytes of an element.
+    pub element: u8,
+}
+
+/// What an operation is, if it is the assist of `movs` or `stos` with 32-bit addresses, from a flat segment.
+pub fn block_move(op: &Op) -> Option<BlockMove> {
+    if op.code != Code::Assist || op.assist_number() != AssistId::StringOp as u16 {
+        return None;
+    }
+    let what = StringOp::decode(op.imm);
+    let moves = matches!(what.kind, Kind::Movs | Kind::Stos) && what.address == 4 && op.a == Slot::ZERO.0;
+    let (copies, repeated) = (what.kind == Kind::Movs, what.repeat != Repeat::Once);
+    moves.then_some(BlockMove { copies, repeated, element: what.element })
 }
 
 /// The most elements done before the engine gets a chance to look at its fuel.

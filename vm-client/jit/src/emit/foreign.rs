@@ -17,9 +17,18 @@ impl Emitter<'_> {
         if meets_stack(op) {
             self.stack_to_memory();
         }
+        match assist::block_move(op) {
+            Some(what) => self.block_move(op, what),
+            None => self.call_assist_with_state(op),
+        }
+    }
+
+    /// Calls an assist with whatever it looks at in memory.
+    pub(super) fn call_assist_with_state(&mut self, op: &Op) {
         let row = assist::row(op.assist_number());
         let does = |effects| Self::assist_does(op, effects);
-        if does(Effects::READS_FLAGS) || does(Effects::WRITES_FLAGS) {
+        // What moves blocks looks at the direction only.
+        if (does(Effects::READS_FLAGS) || does(Effects::WRITES_FLAGS)) && assist::block_move(op).is_none() {
             self.sync_flags();
         }
         let registers = does(Effects::REGISTERS);

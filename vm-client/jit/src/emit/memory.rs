@@ -55,7 +55,7 @@ impl Emitter<'_> {
 
     /// Pops an address into its local and pushes whether the access needs the slow path; the flat table's word is in its
     /// local.
-    fn needs_slow_path(&mut self, bytes: u32, words: u32) {
+    pub(super) fn needs_slow_path(&mut self, bytes: u32, words: u32) {
         let word = MemArg { offset: u64::from(words), align: 2, memory_index: 0 };
         self.w()
             .local_tee(local::ADDRESS)
@@ -80,7 +80,7 @@ impl Emitter<'_> {
     }
 
     /// Pushes where the data is, from the word and the address.
-    fn place_of_data(&mut self) {
+    pub(super) fn place_of_data(&mut self) {
         self.w().local_get(local::WORD).local_get(local::ADDRESS).i32_add();
     }
 

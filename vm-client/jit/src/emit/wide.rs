@@ -88,17 +88,21 @@ impl Emitter<'_> {
         self.get32(EDX);
         self.w().i32_eqz();
         self.open_plain_if();
+        // One division: what is left is cheaper by multiplication.
         self.get32(EAX);
-        self.w().local_get(local::SCRATCH).i32_rem_u();
         self.get32(EAX);
         self.w().local_get(local::SCRATCH).i32_div_u();
         self.set32(EAX);
+        self.get32(EAX);
+        self.w().local_get(local::SCRATCH).i32_mul().i32_sub();
         self.set32(EDX);
         self.begin_else();
         self.push_dividend();
-        self.w().local_tee(dividend).local_get(local::SCRATCH).i64_extend_i32_u().i64_rem_u().i32_wrap_i64();
-        self.w().local_get(dividend).local_get(local::SCRATCH).i64_extend_i32_u().i64_div_u().i32_wrap_i64();
+        self.w().local_tee(dividend).local_get(local::SCRATCH).i64_extend_i32_u().i64_div_u().i32_wrap_i64();
         self.set32(EAX);
+        self.w().local_get(dividend).i32_wrap_i64();
+        self.get32(EAX);
+        self.w().local_get(local::SCRATCH).i32_mul().i32_sub();
         self.set32(EDX);
         self.close();
     }
@@ -117,10 +121,11 @@ impl Emitter<'_> {
         self.w().i32_const(i32::MIN).i32_ne().i32_and();
         self.open_plain_if();
         self.get32(EAX);
-        self.w().local_get(local::SCRATCH).i32_rem_s();
         self.get32(EAX);
         self.w().local_get(local::SCRATCH).i32_div_s();
         self.set32(EAX);
+        self.get32(EAX);
+        self.w().local_get(local::SCRATCH).i32_mul().i32_sub();
         self.set32(EDX);
         self.begin_else();
         self.push_dividend();
@@ -129,7 +134,8 @@ impl Emitter<'_> {
         self.w().local_get(dividend).local_get(local::SCRATCH).i64_extend_i32_s().i64_div_s().local_tee(quotient);
         self.w().local_get(quotient).i64_extend32_s().i64_ne();
         self.raise_if();
-        self.w().local_get(dividend).local_get(local::SCRATCH).i64_extend_i32_s().i64_rem_s().i32_wrap_i64();
+        self.w().local_get(dividend).local_get(quotient).local_get(local::SCRATCH).i64_extend_i32_s().i64_mul();
+        self.w().i64_sub().i32_wrap_i64();
         self.set32(EDX);
         self.w().local_get(quotient).i32_wrap_i64();
         self.set32(EAX);
