@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs a command below a Debian tree on this computer, as `chroot.sh TREE HOSTNAME COMMAND...`, in namespaces that the
-# caller has made. What the command writes goes to a layer in memory and is gone afterwards.
+# caller has made. What the command writes goes to a layer in memory and is gone afterwards. BINDS adds folders of this
+# computer, as FROM:TO:HOW separated by spaces: ro, rw, or scratch for a layer in memory over it.
 set -eu
 tree=$1 name=$2
 shift 2
@@ -26,6 +27,22 @@ mount -t devpts -o newinstance,ptmxmode=666,gid=5,mode=620 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
 mount -t tmpfs -o mode=755 tmpfs run
+for bind in ${BINDS:-}; do
+    how=${bind##*:} from=${bind%%:*}
+    to=${bind#*:} to=${to%:*}
+    mkdir -p "$to"
+    case $how in
+    scratch)
+        mkdir "$top/upper-$to" "$top/work-$to"
+        mount -t overlay overlay -o "lowerdir=$from,upperdir=$top/upper-$to,workdir=$top/work-$to" "$to"
+        ;;
+    *)
+        mount --bind "$from" "$to"
+        mount -o "remount,bind,$how" "$to"
+        ;;
+    esac
+done
+unset BINDS
 ip link set lo up
 hostname "$name"
 ulimit -c 0

@@ -19,7 +19,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     say(&format!("looking at the disk after {states} commits in each test, and killing {states} processes"));
     let mut tests = cargo();
     tests.args(["test", "-p", "vm-machine", "--test", "durability", "--", "--nocapture", "--include-ignored"]);
-    tests.env("SKIFF_TREE", transcripts::debian_tree("tools")?);
+    tests.env("SKIFF_TREE", transcripts::debian_tree("tools")?.root);
     tests.env("SKIFF_CRASH_STATES", u32::to_string(&states));
     Ok(tests.status().context("starting the tests")?.success())
 }

@@ -7,7 +7,7 @@
 //! [`setup`] finds and installs tools ([`wasm_target`], [`apt`], [`node`]), [`client`] builds the browser client, [`demo`]
 //! makes the demo image and serves it, [`worker`] builds, runs and checks the Worker ([`assets`] are what is deployed
 //! beside it), [`smoke`] looks at a deployment from outside, [`suites`] runs every test, [`transcripts`] compares programs
-//! with this computer's Linux, [`durability`] crashes on purpose, [`faults`] breaks the network, [`soak`] works for hours, [`bench`] measures, [`fuzz`] fuzzes, [`check`] formats and lints.
+//! with this computer's Linux, [`fidelity`] does the same with other people's test suites, [`durability`] crashes on purpose, [`faults`] breaks the network, [`soak`] works for hours, [`bench`] measures, [`fuzz`] fuzzes, [`check`] formats and lints.
 
 mod apt;
 mod assets;
@@ -18,6 +18,7 @@ mod client;
 mod demo;
 mod durability;
 mod faults;
+mod fidelity;
 mod fuzz;
 mod image;
 mod node;
@@ -48,6 +49,9 @@ usage: cargo xtask TASK [OPTIONS]
             NAME...         only these; --fast: the few that `test` runs; --list: name them all
             --in PLACE      where Skiff runs: native (the default) or node; may be repeated
             --release       build vmrun optimised
+  fidelity  run other people's test suites on this computer's Linux and in Skiff, and compare test by test
+            SUITE...        only these; --list: name them all; --only REGEX: only these tests
+            --debug         build vmrun quickly
   durability  look at the disk after every commit, as if everything had crashed there, and kill processes
             --states N      so many states, so many processes (default 10000)
             --browser-kills N   instead: kill a real browser so often while its guest writes (--seed N)
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(&rest),
         "test" => suites::run(&rest),
         "transcripts" => transcripts::run(&rest),
+        "fidelity" => fidelity::run(&rest),
         "durability" => durability::run(&rest),
         "faults" => faults::run(&rest),
         "worker" => worker::run(&rest).map(|()| true),

@@ -59,10 +59,13 @@ pub(crate) fn count(options: &[String]) -> Result<(u64, u64)> {
     Ok((passed, failed))
 }
 
-/// The unpacked tree of a set.
-pub(crate) fn debian_tree(set: &str) -> Result<std::path::PathBuf> {
+pub(crate) use place::{ENVIRONMENT, native_command, run_to_end};
+pub(crate) use tree::Tree as DebianTree;
+
+/// The tree of a set, made if it is not there.
+pub(crate) fn debian_tree(set: &str) -> Result<DebianTree> {
     apt::ensure(apt::DEMO)?;
-    Ok(tree::prepare(Table::read()?.set(set)?)?.root)
+    tree::prepare(Table::read()?.set(set)?)
 }
 
 struct Options {
@@ -107,7 +110,8 @@ impl Options {
     }
 }
 
-fn build_vmrun(release: bool) -> Result<std::path::PathBuf> {
+/// Builds the native runner; returns its file.
+pub(crate) fn build_vmrun(release: bool) -> Result<std::path::PathBuf> {
     say("building vmrun");
     let mut build = shell::cargo();
     build.args(["build", "--quiet", "-p", "vm-machine", "--bin", "vmrun"]);

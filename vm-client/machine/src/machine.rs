@@ -56,8 +56,8 @@ pub struct Status {
 pub struct Machine {
     kernel: Rc<Kernel>,
     handout: Rc<Handout>,
-    /// Lets the root file system go.
-    unmount: RefCell<Option<Box<dyn FnOnce()>>>,
+    /// Each lets the file system of a disk go.
+    unmounts: RefCell<Vec<Box<dyn FnOnce()>>>,
 }
 
 impl Machine {
@@ -77,7 +77,7 @@ impl Machine {
             .map_err(|error| format!("the host cannot provide {} MiB of memory: {error}", options.memory >> 20))?;
         let kernel = Kernel::new(host, mmu, engine);
         kernel.uts.borrow_mut().nodename = options.hostname.clone().into_bytes();
-        Ok(Rc::new(Self { kernel, handout: Rc::default(), unmount: RefCell::default() }))
+        Ok(Rc::new(Self { kernel, handout: Rc::default(), unmounts: RefCell::default() }))
     }
 
     /// The kernel inside.
@@ -88,7 +88,18 @@ impl Machine {
     /// Mounts the root disk (ext2) and everything Linux programs expect below it.
     pub async fn mount_root(&self, disk: impl BlockDevice + 'static) -> std::result::Result<(), MountError> {
         let unmount = mounts::mount_all(&self.kernel, &self.handout, disk).await?;
-        *self.unmount.borrow_mut() = Some(unmount);
+        self.unmounts.borrow_mut().push(unmount);
+        Ok(())
+    }
+
+    /// Mounts another disk (ext2) at a path below a mounted root. A mount point that the image does not have is made.
+    pub async fn mount_disk(
+        &self,
+        point: &str,
+        disk: impl BlockDevice + 'static,
+    ) -> std::result::Result<(), MountError> {
+        let unmount = mounts::mount_disk(&self.kernel, point, disk).await?;
+        self.unmounts.borrow_mut().push(unmount);
         Ok(())
     }
 
@@ -161,8 +172,8 @@ impl Machine {
         // Tasks hold the kernel and the kernel holds them.
         self.kernel.executor.clear();
         self.kernel.processes.clear();
-        let unmount = self.unmount.borrow_mut().take();
-        if let Some(unmount) = unmount {
+        let unmounts = self.unmounts.take();
+        for unmount in unmounts {
             unmount();
         }
     }

@@ -58,20 +58,9 @@ pub(crate) async fn mount_all(
     handout: &Rc<Handout>,
     disk: impl BlockDevice + 'static,
 ) -> Result<Box<dyn FnOnce()>, MountError> {
-    let read_only = disk.read_only();
     let now = kernel.now_realtime();
-    let options = if read_only { ext2::MountOptions::read_only() } else { ext2::MountOptions::default() };
-    let disk = Ext2::mount(disk, options).await.map_err(MountError::Disk)?;
-    let root = Ext2Fs::new(kernel, disk, makedev(ROOT_DEVICE.0, ROOT_DEVICE.1));
-    let root = root.await.map_err(|error| MountError::tree("/", error))?;
-    let root_fs = Rc::downgrade(&root);
-    let unmount = Box::new(move || {
-        if let Some(fs) = root_fs.upgrade() {
-            fs.unmounted();
-        }
-    });
-    let root =
-        kernel.vfs.mounts.mount_root(root, "/dev/root", if read_only { flags::RDONLY } else { 0 } | flags::NOATIME);
+    let (root, unmount, given) = open_disk(kernel, disk, ROOT_DEVICE, "/").await?;
+    let root = kernel.vfs.mounts.mount_root(root, "/dev/root", given);
     kernel.create_init(root).map_err(|error| MountError::tree("/", error))?;
     let cx = kernel.init_context().map_err(|error| MountError::tree("/", error))?;
 
@@ -101,6 +90,58 @@ pub(crate) async fn mount_all(
     Ok(unmount)
 }
 
+/// A file system, what lets it go again, and the flags of its mount.
+type OpenDisk = (Rc<dyn FileSystem>, Box<dyn FnOnce()>, u32);
+
+async fn open_disk(
+    kernel: &Rc<Kernel>,
+    disk: impl BlockDevice + 'static,
+    number: (u32, u32),
+    point: &str,
+) -> Result<OpenDisk, MountError> {
+    let read_only = disk.read_only();
+    let options = if read_only { ext2::MountOptions::read_only() } else { ext2::MountOptions::default() };
+    let disk = Ext2::mount(disk, options).await.map_err(MountError::Disk)?;
+    let fs = Ext2Fs::new(kernel, disk, makedev(number.0, number.1)).await;
+    let fs = fs.map_err(|error| MountError::tree(point, error))?;
+    let weak = Rc::downgrade(&fs);
+    let unmount = Box::new(move || {
+        if let Some(fs) = weak.upgrade() {
+            fs.unmounted();
+        }
+    });
+    Ok((fs, unmount, if read_only { flags::RDONLY } else { 0 } | flags::NOATIME))
+}
+
+/// Mounts another disk. A mount point that the image does not have is made.
+pub(crate) async fn mount_disk(
+    kernel: &Rc<Kernel>,
+    point: &str,
+    disk: impl BlockDevice + 'static,
+) -> Result<Box<dyn FnOnce()>, MountError> {
+    let fail = |error| MountError::tree(point, error);
+    // Each disk has 16 numbers, for its partitions.
+    let count = kernel.vfs.mounts.list().iter().filter(|mount| mount.source.starts_with("/dev/vd")).count() as u32;
+    let (fs, unmount, given) = open_disk(kernel, disk, (ROOT_DEVICE.0, 16 * (count + 1)), point).await?;
+    let cx = kernel.init_context().map_err(fail)?;
+    make_path(&cx, point).await.map_err(fail)?;
+    let letter = char::from(b'b'.saturating_add(count.min(24) as u8));
+    mount(&cx, point, &format!("/dev/vd{letter}"), Ok(fs), given).await?;
+    Ok(unmount)
+}
+
+/// Makes a directory and its parents, as `mkdir -p` does.
+async fn make_path(cx: &SyscallCx, point: &str) -> Result<(), Errno> {
+    let ends = point.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).chain([point.len()]);
+    for path in ends.filter_map(|end| point.get(..end)).filter(|path| !path.is_empty()) {
+        match names::create(cx, AT_FDCWD, path.as_bytes(), FileType::Directory.mode() | 0o755, 0).await {
+            Ok(_) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Mounts a tree of the host, read-only. A mount point that the image does not have is made.
 pub(crate) async fn mount_tree(
     kernel: &Rc<Kernel>,
@@ -111,14 +152,7 @@ pub(crate) async fn mount_tree(
 ) -> Result<(), MountError> {
     let fail = |error| MountError::tree(point, error);
     let cx = kernel.init_context().map_err(fail)?;
-    // Parent by parent, as `mkdir -p` does; what is there already is fine.
-    let ends = point.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).chain([point.len()]);
-    for path in ends.filter_map(|end| point.get(..end)).filter(|path| !path.is_empty()) {
-        match names::create(&cx, AT_FDCWD, path.as_bytes(), FileType::Directory.mode() | 0o755, 0).await {
-            Ok(_) | Err(Errno::EEXIST) => {}
-            Err(error) => return Err(fail(error)),
-        }
-    }
+    make_path(&cx, point).await.map_err(fail)?;
     let modes = if executable {
         Modes { directories: 0o755, files: 0o755 }
     } else {

@@ -6,6 +6,6 @@ mod host;
 mod pump;
 
 pub use console::{RawTerminal, TerminalConsole};
-pub use disk::{mount_file, mount_image};
+pub use disk::{mount_file, mount_file_at, mount_image};
 pub use host::{OsClock, OsEntropy};
 pub use pump::Pump;

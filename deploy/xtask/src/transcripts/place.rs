@@ -66,7 +66,8 @@ fn shell_words(script: &Script) -> Result<Vec<String>> {
     Ok(vec!["/bin/bash".to_owned(), "-c".to_owned(), format!("exec < /dev/null 2>&1\n{text}"), script.name.clone()])
 }
 
-const ENVIRONMENT: [(&str, &str); 4] = [
+/// The environment on both sides.
+pub(crate) const ENVIRONMENT: [(&str, &str); 4] = [
     ("HOME", "/root"),
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("TERM", "dumb"),
@@ -77,14 +78,27 @@ const HOSTNAME: &str = "skiff";
 
 /// Runs the script on this computer: own namespaces, a scratch layer over the tree, 32-bit personality.
 pub(super) fn on_linux(script: &Script, tree: &Tree) -> Result<Outcome> {
+    let mut command = native_command(&tree.root);
+    command.args(shell_words(script)?);
+    run(command, NATIVE_PATIENCE)
+}
+
+/// A command, to which words are added, that runs them below a tree on this computer. `BINDS` in its environment adds
+/// folders; see `chroot.sh`.
+pub(crate) fn native_command(root: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--pid", "--fork", "--uts", "--ipc", "--net", "--kill-child"]);
     if !crate::shell::is_root() {
         command.args(["--map-root-user", "--map-auto"]);
     }
-    command.arg("--").arg("/bin/sh").arg(super::folder().join("chroot.sh")).arg(&tree.root).arg(HOSTNAME);
-    command.args(shell_words(script)?).env_clear().envs(ENVIRONMENT);
-    run(command, NATIVE_PATIENCE)
+    command.arg("--").arg("/bin/sh").arg(super::folder().join("chroot.sh")).arg(root).arg(HOSTNAME);
+    command.env_clear().envs(ENVIRONMENT);
+    command
+}
+
+/// Runs a command for at most so long and returns what it printed, and how it ended in the last line.
+pub(crate) fn run_to_end(command: Command, patience: Duration) -> Result<String> {
+    Ok(run(command, patience)?.text())
 }
 
 /// Runs the script in a machine.

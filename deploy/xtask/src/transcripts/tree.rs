@@ -11,11 +11,11 @@ use crate::shell::{self, cargo, command, run, say};
 use crate::stamp::{self, Fingerprint};
 
 /// Where a set is.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     /// Unpacked, never written to.
-    pub(super) root: PathBuf,
+    pub(crate) root: PathBuf,
     /// `STORE/NAME` of the image.
-    pub(super) image: PathBuf,
+    pub(crate) image: PathBuf,
 }
 
 /// Makes what is not there yet.

@@ -36,6 +36,9 @@ struct Options {
     /// Write changes into the ext2 file.
     #[arg(long, requires = "ext2")]
     write: bool,
+    /// Another file with an ext2 file system, mounted at a directory; may be repeated. What is written to it is kept in memory.
+    #[arg(long, value_name = "FILE:DIR")]
+    disk: Vec<String>,
     /// Environment variable; may be repeated. HOME, PATH, TERM and LANG have defaults.
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -111,6 +114,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
     let machine = Machine::new(host, &settings).map_err(anyhow::Error::msg)?;
     let pump = Pump::new(&machine, clock.clone());
     let network = mount(&options, &machine, &pump)?;
+    mount_disks(&options.disk, &machine, &pump)?;
 
     let terminal = if options.no_tty { None } else { RawTerminal::enter() };
     let program = Program {
@@ -188,6 +192,20 @@ fn mount(options: &Options, machine: &Rc<Machine>, pump: &Pump) -> anyhow::Resul
     let mounted = pump.run(async move { native::mount_image(&task, network, &image).await }, || false, |_| {});
     let status = mounted.with_context(|| format!("opening {name}"))?;
     Ok(Some(Box::new(status)))
+}
+
+fn mount_disks(disks: &[String], machine: &Rc<Machine>, pump: &Pump) -> anyhow::Result<()> {
+    for disk in disks {
+        let Some((file, point)) =
+            disk.rsplit_once(':').filter(|(file, point)| !file.is_empty() && point.starts_with('/'))
+        else {
+            bail!("--disk {disk}: expected FILE:DIR with an absolute DIR");
+        };
+        let (machine, file, point) = (Rc::clone(machine), PathBuf::from(file), point.to_owned());
+        let mounted = pump.run(async move { native::mount_file_at(&machine, &file, &point).await }, || false, |_| {});
+        mounted.with_context(|| format!("mounting {disk}"))?;
+    }
+    Ok(())
 }
 
 fn environment(given: &[String]) -> anyhow::Result<Vec<String>> {

@@ -16,6 +16,20 @@ pub async fn mount_file(machine: &Rc<Machine>, path: &Path, write: bool) -> anyh
         machine.mount_root(FileDevice::open(path)?).await?;
         return Ok(());
     }
+    let overlay = scratch(machine, path).await?;
+    machine.mount_root(overlay).await?;
+    Ok(())
+}
+
+/// Mounts a file with an ext2 file system at a path below the root.
+pub async fn mount_file_at(machine: &Rc<Machine>, path: &Path, point: &str) -> anyhow::Result<()> {
+    let overlay = scratch(machine, path).await?;
+    machine.mount_disk(point, overlay).await?;
+    Ok(())
+}
+
+/// A file as a disk whose changes stay in memory.
+async fn scratch(machine: &Rc<Machine>, path: &Path) -> anyhow::Result<Rc<Overlay<FileDevice, MemoryStore>>> {
     let base = FileDevice::open_read_only(path)?;
     let identity = [0; 32];
     let store = MemoryStore::open(&Shelf::unlogged(), identity);
@@ -23,8 +37,7 @@ pub async fn mount_file(machine: &Rc<Machine>, path: &Path, write: bool) -> anyh
     let writer = Rc::clone(&overlay);
     let (timers, clock) = (machine.timers(), machine.clock());
     machine.spawn(async move { writer.run_writeback(timers, clock).await });
-    machine.mount_root(overlay).await?;
-    Ok(())
+    Ok(overlay)
 }
 
 /// Mounts an image of a store. Returns a function that tells how its network does.
