@@ -12,6 +12,7 @@ use vm_mem::Mmu;
 use vm_rt::{Executor, Timers, Turn, WaitQueue};
 
 use crate::host::Host;
+use crate::ipc::Ipc;
 use crate::loader::vdso::Vdso;
 use crate::mm::{self, Memory, OomOutcome};
 use crate::net::Net;
@@ -60,6 +61,8 @@ pub struct Kernel {
     pub profile: Profile,
     /// uname(2).
     pub uts: RefCell<Uts>,
+    /// System V IPC and POSIX message queues.
+    pub(crate) ipc: Ipc,
     /// Woken whenever a signal was sent to anybody, for sigtimedwait(2) and signalfd(2).
     pub signal_arrived: WaitQueue,
     /// Waiters of futex(2).
@@ -167,6 +170,7 @@ impl Kernel {
             strace: RefCell::default(),
             profile: Profile::default(),
             uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
+            ipc: Ipc::default(),
             signal_arrived: WaitQueue::new(),
             futexes: FutexTable::default(),
             epoll_watches: Rc::default(),

@@ -7,6 +7,7 @@
 
 pub mod fs;
 pub mod host;
+pub(crate) mod ipc;
 pub mod kernel;
 pub mod loader;
 pub mod mm;

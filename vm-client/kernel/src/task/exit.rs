@@ -88,6 +88,7 @@ fn end_group(kernel: &Rc<Kernel>, last: &Rc<Task>) {
         timer.disarm();
     }
     *group.exe.borrow_mut() = None;
+    crate::ipc::sem::process_ended(kernel, group.pid);
     group.exit_status.set(Some(status));
     group.exiting.set(Some(status));
     group.stop.set(None);

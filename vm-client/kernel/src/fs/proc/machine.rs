@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use super::load;
-use crate::fs::generated::{Fixed, constant};
+use crate::fs::generated::{Fixed, file};
 use crate::kernel::{RELEASE, VERSION};
+use crate::syscall::ipc;
 use crate::task::Rusage;
 use crate::vfs::locks::{LockKind, LockOwner};
 use crate::{Result, SyscallCx};
@@ -16,17 +17,8 @@ pub(super) fn ticks(time: std::time::Duration) -> u64 {
     (time.as_nanos() * u128::from(USER_HZ) / 1_000_000_000) as u64
 }
 
-pub(super) const SYSVIPC: &[Fixed] = &[
-    constant!(
-        "msg",
-        "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n"
-    ),
-    constant!("sem", "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n"),
-    constant!(
-        "shm",
-        "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n"
-    ),
-];
+pub(super) const SYSVIPC: &[Fixed] =
+    &[file!("msg", ipc::list_msg), file!("sem", ipc::list_sem), file!("shm", ipc::list_shm)];
 
 pub(super) fn empty(_: &SyscallCx) -> Result<Vec<u8>> {
     Ok(Vec::new())
