@@ -190,6 +190,24 @@ fn what_a_program_wrote_is_a_clean_file_system() {
 }
 
 #[test]
+fn what_nothing_knows_is_told_by_name_and_program() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut guest = Command::new(env!("CARGO_BIN_EXE_vmrun"));
+    guest.arg("--ext2").arg(image()).args(["--report", "--", "/bin/unknown_requests.static"]);
+    let report = String::from_utf8(run(guest, "unknown_requests.static").stderr).expect("reports are text");
+    for wanted in [
+        "unknown system call 4000 (?) by unknown_request",
+        "unknown ioctl 0x4004abcd (type 0xab, number 205, 4 bytes) by unknown_request",
+        "unknown prctl 2147418113 by unknown_request",
+        "unknown fcntl 30583 by unknown_request",
+        "unknown socket option (set) SOL_SOCKET 30583 by unknown_request",
+        "unknown socket 0x4d2 type 1 protocol 0 by unknown_request",
+    ] {
+        assert!(report.lines().any(|line| line.starts_with(wanted)), "{wanted:?} is not in\n{report}");
+    }
+}
+
+#[test]
 fn a_key_is_echoed_soon_beside_four_busy_loops() {
     use std::io::{Read as _, Write as _};
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -262,11 +280,14 @@ programs! {
     mmap_family
     numbers
     paths
+    pi_locks
     pipes
+    posix_mq
     pthreads
     signal_delivery
     signals
     stack_growth
+    sysv_ipc
     tcp
     threads
     timers
@@ -275,6 +296,7 @@ programs! {
     udp
     unix_rights
     unix_sockets
+    unknown_requests
     unwinding
     wait_status
 }

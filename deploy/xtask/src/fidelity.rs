@@ -20,7 +20,8 @@ use crate::shell::{self, say};
 use crate::{apt, transcripts};
 use expectations::{Expectations, Judgement};
 use outcome::Outcomes;
-use suite::{SUITES, Suite};
+pub(crate) use suite::SUITES;
+use suite::Suite;
 
 /// Runs suites; tells whether nothing was unexpected.
 pub(crate) fn run(options: &[String]) -> Result<bool> {

@@ -7,7 +7,7 @@
 //! [`setup`] finds and installs tools ([`wasm_target`], [`apt`], [`node`]), [`client`] builds the browser client, [`demo`]
 //! makes the demo image and serves it, [`worker`] builds, runs and checks the Worker ([`assets`] are what is deployed
 //! beside it), [`smoke`] looks at a deployment from outside, [`suites`] runs every test, [`transcripts`] compares programs
-//! with this computer's Linux, [`fidelity`] does the same with other people's test suites, [`durability`] crashes on purpose, [`faults`] breaks the network, [`soak`] works for hours, [`bench`] measures, [`fuzz`] fuzzes, [`check`] formats and lints.
+//! with this computer's Linux, [`fidelity`] does the same with other people's test suites, [`matrix`] writes down what came of both, [`durability`] crashes on purpose, [`faults`] breaks the network, [`soak`] works for hours, [`bench`] measures, [`fuzz`] fuzzes, [`check`] formats and lints.
 
 mod apt;
 mod assets;
@@ -21,6 +21,7 @@ mod faults;
 mod fidelity;
 mod fuzz;
 mod image;
+mod matrix;
 mod node;
 mod setup;
 mod shell;
@@ -52,6 +53,7 @@ usage: cargo xtask TASK [OPTIONS]
   fidelity  run other people's test suites on this computer's Linux and in Skiff, and compare test by test
             SUITE...        only these; --list: name them all; --only REGEX: only these tests
             --debug         build vmrun quickly
+  matrix  write vm-client/kernel/COMPATIBILITY.md from tables and the results of the last runs
   durability  look at the disk after every commit, as if everything had crashed there, and kill processes
             --states N      so many states, so many processes (default 10000)
             --browser-kills N   instead: kill a real browser so often while its guest writes (--seed N)
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         "test" => suites::run(&rest),
         "transcripts" => transcripts::run(&rest),
         "fidelity" => fidelity::run(&rest),
+        "matrix" => matrix::write().map(|()| true),
         "durability" => durability::run(&rest),
         "faults" => faults::run(&rest),
         "worker" => worker::run(&rest).map(|()| true),

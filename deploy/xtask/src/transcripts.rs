@@ -62,6 +62,11 @@ pub(crate) fn count(options: &[String]) -> Result<(u64, u64)> {
 pub(crate) use place::{ENVIRONMENT, native_command, run_to_end};
 pub(crate) use tree::Tree as DebianTree;
 
+/// Name and set of each script.
+pub(crate) fn scripts() -> Result<Vec<(String, String)>> {
+    Ok(Table::read()?.scripts.into_iter().map(|script| (script.name, script.set)).collect())
+}
+
 /// The tree of a set, made if it is not there.
 pub(crate) fn debian_tree(set: &str) -> Result<DebianTree> {
     apt::ensure(apt::DEMO)?;
@@ -132,6 +137,8 @@ fn judge(script: &Script, at: Place, expected: &Outcome, found: &Outcome) -> Res
     fs::write(dir.join(format!("{}.{}", script.name, at.name())), &skiff)?;
     let seconds = |outcome: &Outcome| format!("{:.1}", outcome.elapsed.as_secs_f64());
     let times = format!("{} s on Linux, {} s in {}", seconds(expected), seconds(found), at.name());
+    let word = if linux == skiff { "equal" } else { "different" };
+    fs::write(dir.join(format!("{}.{}.result", script.name, at.name())), word)?;
     if linux == skiff {
         println!("transcript {} ... ok ({times})", script.name);
         return Ok(true);

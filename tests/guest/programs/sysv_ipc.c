@@ -108,13 +108,14 @@ static void semaphores(void) {
     child = fork();
     if (child == 0) {
         struct sembuf wait = {0, -30, 0};
-        SHOW(semop(id, &wait, 1));
-        _exit(0);
+        _exit(semop(id, &wait, 1) == -1 ? errno : 0);
     }
     while (semctl(id, 0, GETNCNT) != 1)
         usleep(1000);
     SHOW(semctl(id, 0, IPC_RMID));
-    waitpid(child, NULL, 0);
+    int status;
+    waitpid(child, &status, 0);
+    printf("who waited: %s\n", strerrorname_np(WEXITSTATUS(status)));
     SHOW(semop(id, &take, 1));
     SHOW(semget(IPC_PRIVATE, 0, 0600));
 }
@@ -158,11 +159,12 @@ static void messages(void) {
     SHOW(msgsnd(id, &big, 8000, IPC_NOWAIT));
     pid_t child = fork();
     if (child == 0) {
-        SHOW(msgsnd(id, &big, 8000, 0));
-        _exit(0);
+        _exit(msgsnd(id, &big, 8000, 0) == -1 ? errno : 0);
     }
     SHOW(msgrcv(id, &big, 9000, 0, 0));
-    waitpid(child, NULL, 0);
+    int status;
+    waitpid(child, &status, 0);
+    show_status("who waited", status);
     SHOW(msgctl(id, IPC_STAT, &ds));
     printf("%lu messages\n", (unsigned long)ds.msg_qnum);
     SHOW(msgctl(id, IPC_RMID, NULL));

@@ -11,8 +11,10 @@ use vm_cpu::Engine;
 use vm_mem::Mmu;
 use vm_rt::{Executor, Timers, Turn, WaitQueue};
 
+use crate::dump::TaskReport;
 use crate::host::Host;
 use crate::ipc::Ipc;
+use crate::klog::{KernelLog, level};
 use crate::loader::vdso::Vdso;
 use crate::mm::{self, Memory, OomOutcome};
 use crate::net::Net;
@@ -63,6 +65,8 @@ pub struct Kernel {
     pub uts: RefCell<Uts>,
     /// System V IPC and POSIX message queues.
     pub(crate) ipc: Ipc,
+    /// What dmesg(1) shows.
+    pub(crate) klog: KernelLog,
     /// Woken whenever a signal was sent to anybody, for sigtimedwait(2) and signalfd(2).
     pub signal_arrived: WaitQueue,
     /// Waiters of futex(2).
@@ -77,8 +81,8 @@ pub struct Kernel {
     pub(crate) init: OnceCell<Rc<ThreadGroup>>,
     /// Calls of system calls that do not exist here: by number and program, how often.
     unknown: RefCell<BTreeMap<(u32, String), u64>>,
-    /// Other things that do not exist here: what and number, program, how often.
-    missing: RefCell<BTreeMap<(&'static str, u32, String), u64>>,
+    /// Other things that do not exist here: what and its name, program, how often.
+    missing: RefCell<BTreeMap<(&'static str, String, String), u64>>,
     /// Time at which the host clock was last compared with its real time.
     followed: Cell<Duration>,
     /// Host time at which the poll of the present task began, until its first run of guest code.
@@ -109,17 +113,20 @@ pub const RELEASE: &str = "6.1.0-skiff";
 /// `version` of uname(2).
 pub const VERSION: &str = "#1 SMP PREEMPT_DYNAMIC Skiff 0.1";
 
+/// Most rows of a count: programs choose the numbers.
+const MOST_COUNTED: usize = 1000;
+
 /// What the kernel has to say about itself when something does not work.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     /// System calls that do not exist here: number, name, program, how often.
     pub unknown_calls: Vec<(u32, &'static str, String, u64)>,
-    /// Other things programs asked for that do not exist here: what, number, program, how often.
-    pub missing: Vec<(&'static str, u32, String, u64)>,
+    /// Other things programs asked for that do not exist here: what, its name, program, how often.
+    pub missing: Vec<(&'static str, String, String, u64)>,
     /// Instructions that the engine does not know: name, and how often a block with one was made.
     pub unknown_instructions: Vec<(String, u64)>,
-    /// Each task: number, name, state, and the call it is in.
-    pub tasks: Vec<(i32, String, &'static str, Option<&'static str>)>,
+    /// Each task: what it is doing and what it waits for.
+    pub tasks: Vec<TaskReport>,
 }
 
 impl fmt::Display for Diagnostics {
@@ -127,18 +134,14 @@ impl fmt::Display for Diagnostics {
         for (number, name, program, count) in &self.unknown_calls {
             writeln!(f, "unknown system call {number} ({name}) by {program}: {count} times")?;
         }
-        for (what, number, program, count) in &self.missing {
-            writeln!(f, "unknown {what} {number:#x} by {program}: {count} times")?;
+        for (what, name, program, count) in &self.missing {
+            writeln!(f, "unknown {what} {name} by {program}: {count} times")?;
         }
         for (name, count) in &self.unknown_instructions {
             writeln!(f, "unknown instruction {name}: {count} times")?;
         }
-        for (tid, name, state, call) in &self.tasks {
-            writeln!(
-                f,
-                "task {tid} ({name}) is {state}{}",
-                call.map(|call| format!(" in {call}")).unwrap_or_default()
-            )?;
+        for task in &self.tasks {
+            writeln!(f, "{task}")?;
         }
         Ok(())
     }
@@ -171,6 +174,7 @@ impl Kernel {
             profile: Profile::default(),
             uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
             ipc: Ipc::default(),
+            klog: KernelLog::default(),
             signal_arrived: WaitQueue::new(),
             futexes: FutexTable::default(),
             epoll_watches: Rc::default(),
@@ -306,14 +310,33 @@ impl Kernel {
         }
     }
 
-    /// Counts a call of a system call that does not exist here.
+    /// Counts a call of a system call that does not exist here; the first is told in the log.
     pub(crate) fn count_unknown(&self, number: u32, program: String) {
-        *self.unknown.borrow_mut().entry((number, program)).or_default() += 1;
+        let mut unknown = self.unknown.borrow_mut();
+        if unknown.len() >= MOST_COUNTED && !unknown.contains_key(&(number, program.clone())) {
+            return;
+        }
+        let count = unknown.entry((number, program.clone())).or_default();
+        *count += 1;
+        if *count == 1 {
+            let name = linux_abi::nr::i386::name(number).unwrap_or("?");
+            self.log(level::WARNING, &format!("{program}: unknown system call {number} ({name})"));
+        }
     }
 
     /// Counts something else that does not exist here: an ioctl, an option, a request.
-    pub(crate) fn count_missing(&self, what: &'static str, number: u32, program: String) {
-        *self.missing.borrow_mut().entry((what, number, program)).or_default() += 1;
+    pub(crate) fn count_missing(&self, what: &'static str, name: impl fmt::Display, program: String) {
+        let key = (what, name.to_string(), program);
+        let mut missing = self.missing.borrow_mut();
+        if missing.len() >= MOST_COUNTED && !missing.contains_key(&key) {
+            return;
+        }
+        let text = format!("{}: unknown {what} {}", key.2, key.1);
+        let count = missing.entry(key).or_default();
+        *count += 1;
+        if *count == 1 {
+            self.log(level::WARNING, &text);
+        }
     }
 
     /// What to show when something does not work.
@@ -326,14 +349,11 @@ impl Kernel {
             .map(|((number, program), count)| (*number, name(*number), program.clone(), *count))
             .collect();
         let missing = self.missing.borrow();
-        let missing =
-            missing.iter().map(|((what, number, program), count)| (*what, *number, program.clone(), *count)).collect();
-        let tasks = self
-            .processes
-            .tasks()
+        let missing = missing
             .iter()
-            .map(|task| (task.tid(), task.comm_text(), task.state.get().word(), task.in_syscall.get().map(name)))
+            .map(|((what, name, program), count)| (*what, name.clone(), program.clone(), *count))
             .collect();
+        let tasks = self.task_reports();
         Diagnostics { unknown_calls, missing, unknown_instructions: self.engine.borrow().unknown_instructions(), tasks }
     }
 }

@@ -5,10 +5,12 @@
 //! [`host`]. Each guest thread is one future that loops "run, handle the exit, deliver signals" ([`task`]); system calls
 //! are functions in [`syscall`] that get a [`SyscallCx`].
 
+pub(crate) mod dump;
 pub mod fs;
 pub mod host;
 pub(crate) mod ipc;
 pub mod kernel;
+pub(crate) mod klog;
 pub mod loader;
 pub mod mm;
 pub mod net;
@@ -23,6 +25,7 @@ pub mod time;
 pub mod tty;
 pub mod vfs;
 
+pub use dump::TaskReport;
 pub use kernel::Kernel;
 pub use linux_abi::Errno;
 pub use syscall::SyscallCx;

@@ -5,7 +5,7 @@
 
 mod args;
 mod calls;
-mod flags;
+pub(crate) mod flags;
 
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -14,6 +14,11 @@ use self::args::Arg;
 use crate::syscall::table::Args;
 use crate::task::WaitStatus;
 use crate::{Errno, Result, SyscallCx};
+
+/// How many arguments a call has, as far as the formats tell.
+pub(crate) fn argument_count(name: &str) -> usize {
+    calls::formats(name).len()
+}
 
 /// Where lines go.
 pub trait Output {

@@ -11,6 +11,7 @@ pub(crate) mod futex;
 mod identity;
 pub(crate) mod ipc;
 mod memory;
+mod missing;
 mod mount;
 mod mqueue;
 mod names;

@@ -3,6 +3,7 @@
 //! /dev is an ordinary tmpfs that [`populate`] fills; the files work wherever mknod(2) makes them, because opening goes by
 //! device number through the drivers that [`register`] adds.
 
+mod kmsg;
 mod memory;
 mod terminal;
 

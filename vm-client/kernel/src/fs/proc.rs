@@ -47,6 +47,7 @@ const ROOT: &[Fixed] = &[
     file!("stat", machine::stat),
     file!("swaps", machine::swaps),
     directory!("sys", sysctl::ROOT),
+    file!("sysrq-trigger", machine::sysrq, machine::trigger_sysrq),
     directory!("sysvipc", machine::SYSVIPC),
     file!("uptime", machine::uptime),
     file!("version", machine::version),

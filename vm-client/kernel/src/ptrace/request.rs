@@ -150,7 +150,7 @@ pub(crate) async fn run(cx: &SyscallCx, request: u32, pid: Pid, addr: u64, data:
         }
         ptrace::GET_SYSCALL_INFO => call_info(cx, &task, addr, data).await,
         other => {
-            cx.kernel.count_missing("ptrace request", other, cx.task.comm_text());
+            cx.kernel.count_missing("ptrace request", format!("{other:#x}"), cx.task.comm_text());
             Err(Errno::EIO)
         }
     }

@@ -4,7 +4,7 @@ use linux_abi::fcntl::*;
 use linux_abi::termios as tty;
 
 /// Values and their names.
-pub(super) type Names = &'static [(u32, &'static str)];
+pub(crate) type Names = &'static [(u32, &'static str)];
 
 macro_rules! names {
     ($($name:ident = $value:expr),* $(,)?) => { &[$(($value, stringify!($name))),*] };
@@ -30,7 +30,7 @@ pub(super) fn bits(value: u32, names: Names) -> String {
 }
 
 /// The name of a value, or the value.
-pub(super) fn one(value: u32, names: Names) -> String {
+pub(crate) fn one(value: u32, names: Names) -> String {
     names
         .iter()
         .find(|(known, _)| *known == value)
@@ -255,7 +255,7 @@ pub(super) const FADVISE: Names = names!(
     POSIX_FADV_NOREUSE = 5,
 );
 
-pub(super) const FAMILY: Names =
+pub(crate) const FAMILY: Names =
     names!(AF_UNSPEC = 0, AF_UNIX = 1, AF_INET = 2, AF_INET6 = 10, AF_NETLINK = 16, AF_PACKET = 17,);
 
 pub(super) const SOCKET_TYPE: Names = names!(
@@ -312,7 +312,7 @@ pub(super) const EPOLL: Names = names!(EPOLL_CLOEXEC = O_CLOEXEC);
 
 pub(super) const EPOLL_CTL: Names = names!(EPOLL_CTL_ADD = 1, EPOLL_CTL_DEL = 2, EPOLL_CTL_MOD = 3);
 
-pub(super) const IOCTL: Names = names!(
+pub(crate) const IOCTL: Names = names!(
     TCGETS = tty::TCGETS,
     TCSETS = tty::TCSETS,
     TCSETSW = tty::TCSETSW,

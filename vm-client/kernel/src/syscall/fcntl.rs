@@ -94,7 +94,10 @@ async fn fcntl64(cx: &SyscallCx, [fd, command, arg, ..]: Args) -> Result<i64> {
         }
         F_GET_SEALS => memfd::seals(&file).map(i64::from),
         F_ADD_SEALS => memfd::add_seals(&file, arg as u32).map(|()| 0),
-        _ => Err(Errno::EINVAL),
+        other => {
+            cx.kernel.count_missing("fcntl", other, cx.task.comm_text());
+            Err(Errno::EINVAL)
+        }
     }
 }
 

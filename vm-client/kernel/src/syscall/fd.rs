@@ -120,7 +120,11 @@ async fn sys_ioctl(cx: &SyscallCx, [fd, request, arg, ..]: Args) -> Result<i64> 
         ioctl::FIONCLEX => files.set_on_exec(fd, OnExec::Keep).map(|()| 0),
         ioctl::FIONBIO => set_status(cx, &file, O_NONBLOCK, arg).await,
         ioctl::FIOASYNC => set_status(cx, &file, O_ASYNC, arg).await,
-        _ => file_ioctl(cx, &file, request, arg).await,
+        _ => {
+            let result = file_ioctl(cx, &file, request, arg).await;
+            super::missing::ioctl(cx, request, &result);
+            result
+        }
     }
 }
 

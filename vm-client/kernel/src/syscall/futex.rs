@@ -3,6 +3,8 @@
 //! A waiter is keyed by [`FutexKey`], so processes that share a page meet. The word is compared and the waiter queued without
 //! an await between, which is all the atomicity there is to keep.
 
+mod pi;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -16,12 +18,13 @@ use vm_rt::{Either, first_of};
 use super::table::{Args, Row, wait};
 use super::time::{read_timespec32, read_timespec64};
 use crate::mm::FutexKey;
+use crate::task::Pid;
 use crate::time::RestartBlock;
 use crate::{Errno, Result, SyscallCx};
 
 pub(super) const ROWS: &[Row] = &[
-    wait!(240, "futex", futex, "no priority inheritance"),
-    wait!(422, "futex_time64", futex_time64, "no priority inheritance"),
+    wait!(240, "futex", futex, "no FUTEX_WAIT_REQUEUE_PI; nothing inherits priorities"),
+    wait!(422, "futex_time64", futex_time64, "no FUTEX_WAIT_REQUEUE_PI; nothing inherits priorities"),
 ];
 
 mod op {
@@ -30,8 +33,12 @@ mod op {
     pub(super) const REQUEUE: u32 = 3;
     pub(super) const CMP_REQUEUE: u32 = 4;
     pub(super) const WAKE_OP: u32 = 5;
+    pub(super) const LOCK_PI: u32 = 6;
+    pub(super) const UNLOCK_PI: u32 = 7;
+    pub(super) const TRYLOCK_PI: u32 = 8;
     pub(super) const WAIT_BITSET: u32 = 9;
     pub(super) const WAKE_BITSET: u32 = 10;
+    pub(super) const LOCK_PI2: u32 = 13;
     pub(super) const PRIVATE: u32 = 128;
     pub(super) const CLOCK_REALTIME: u32 = 256;
     pub(super) const ALL_BITS: u32 = u32::MAX;
@@ -48,6 +55,8 @@ mod robust {
 
 struct Waiter {
     bits: u32,
+    /// Who waits to own a lock with priority inheritance.
+    lock_for: Option<Pid>,
     /// Where it is queued now; a requeue changes it.
     key: Cell<FutexKey>,
     woken: Cell<bool>,
@@ -74,7 +83,12 @@ impl Drop for Queued<'_> {
 
 impl FutexTable {
     fn enqueue(&self, key: FutexKey, bits: u32) -> Queued<'_> {
-        let waiter = Rc::new(Waiter { bits, key: Cell::new(key), woken: Cell::new(false), waker: RefCell::new(None) });
+        self.enqueue_for(key, bits, None)
+    }
+
+    fn enqueue_for(&self, key: FutexKey, bits: u32, lock_for: Option<Pid>) -> Queued<'_> {
+        let waiter =
+            Rc::new(Waiter { bits, lock_for, key: Cell::new(key), woken: Cell::new(false), waker: RefCell::new(None) });
         self.queues.borrow_mut().entry(key).or_default().push_back(Rc::clone(&waiter));
         Queued { table: self, waiter }
     }
@@ -152,7 +166,7 @@ async fn futex_time64(cx: &SyscallCx, args: Args) -> Result<i64> {
 }
 
 fn takes_timeout(operation: u32) -> bool {
-    matches!(operation & !(op::PRIVATE | op::CLOCK_REALTIME), op::WAIT | op::WAIT_BITSET)
+    matches!(operation & !(op::PRIVATE | op::CLOCK_REALTIME), op::WAIT | op::WAIT_BITSET | op::LOCK_PI | op::LOCK_PI2)
 }
 
 async fn run(cx: &SyscallCx, args: Args, timeout: Option<linux_abi::time::Timespec>) -> Result<i64> {
@@ -161,7 +175,7 @@ async fn run(cx: &SyscallCx, args: Args, timeout: Option<linux_abi::time::Timesp
     let private = operation & op::PRIVATE;
     let realtime = operation & op::CLOCK_REALTIME != 0;
     let command = operation & !(op::PRIVATE | op::CLOCK_REALTIME);
-    if realtime && command != op::WAIT_BITSET && command != op::WAIT {
+    if realtime && !matches!(command, op::WAIT_BITSET | op::WAIT | op::LOCK_PI2) {
         return Err(Errno::ENOSYS);
     }
     match command {
@@ -193,8 +207,19 @@ async fn run(cx: &SyscallCx, args: Args, timeout: Option<linux_abi::time::Timesp
             Ok(i64::from(woken) + i64::from(table.requeue(from, to, fourth as u32)))
         }
         op::WAKE_OP => wake_op(cx, addr, addr2, value, fourth as u32, value3, private).await,
-        // Locks with priority inheritance: glibc reports ENOTSUP to whoever asks for one.
-        _ => Err(Errno::ENOSYS),
+        op::LOCK_PI | op::LOCK_PI2 => {
+            // The older one is always on real time.
+            let on_realtime = realtime || command == op::LOCK_PI;
+            let deadline =
+                timeout.map(|until| if on_realtime { cx.kernel.realtime_deadline(until) } else { until.to_duration() });
+            pi::lock(cx, addr, private, pi::Patience::Until(deadline)).await
+        }
+        op::TRYLOCK_PI => pi::lock(cx, addr, private, pi::Patience::None).await,
+        op::UNLOCK_PI => pi::unlock(cx, addr, private).await,
+        other => {
+            cx.kernel.count_missing("futex operation", other, cx.task.comm_text());
+            Err(Errno::ENOSYS)
+        }
     }
 }
 
@@ -369,7 +394,7 @@ pub(crate) async fn release_robust_list(cx: &SyscallCx) {
     let Ok(offset) = cx.read_u32(head + 4).await else { return };
     let Ok(pending) = cx.read_u32(head + 8).await else { return };
     for _ in 0..robust::LIMIT {
-        // Bit 0 says priority inheritance, which there is not.
+        // Bit 0 says priority inheritance.
         let at = entry & !1;
         if u64::from(at) == head {
             break;
@@ -394,6 +419,9 @@ async fn owner_died(cx: &SyscallCx, addr: u32, pending: bool) {
         update(cx, addr, |old| (old & robust::TID_MASK == tid).then_some(old & robust::WAITERS | robust::OWNER_DIED));
     let Ok(old) = changed.await else { return };
     let mine = old & robust::TID_MASK == tid;
+    if mine && pi::owner_died(cx, addr).await {
+        return;
+    }
     // A thread killed between the unlocking store and its wake owes the wake.
     if mine && old & robust::WAITERS != 0 || pending && old == 0 {
         wake_at(cx, addr, 1).await;

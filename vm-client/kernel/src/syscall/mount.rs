@@ -88,7 +88,10 @@ async fn make(cx: &SyscallCx, kind: &str, options: &str) -> Result<Rc<dyn FileSy
         "proc" => proc::new(kernel),
         "sysfs" => sysfs::new(kernel),
         "devpts" => DevPts::new(kernel),
-        _ => return Err(Errno::ENODEV),
+        _ => {
+            cx.kernel.count_missing("file system", kind, cx.task.comm_text());
+            return Err(Errno::ENODEV);
+        }
     })
 }
 

@@ -123,7 +123,10 @@ async fn prctl(cx: &SyscallCx, [option, a, b, c, d, _]: Args) -> Result<i64> {
         pr::CAP_AMBIENT => ambient(cx, a, b),
         // Names of anonymous mappings and the ptracer of Yama belong to options that kernels may lack.
         pr::SET_VMA | pr::SET_PTRACER => Err(Errno::EINVAL),
-        _ => Err(Errno::EINVAL),
+        other => {
+            cx.kernel.count_missing("prctl", other, cx.task.comm_text());
+            Err(Errno::EINVAL)
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use linux_abi::fcntl::O_CLOEXEC;
 use linux_abi::socket::*;
 
+use super::missing;
 use super::table::{Args, Row, wait};
 use crate::net::protocol::shut;
 use crate::net::{Socket, unix};
@@ -96,7 +97,9 @@ fn split_type(word: u64) -> Result<(u32, u32)> {
 
 async fn socket(cx: &SyscallCx, [family, kind, protocol, ..]: Args) -> Result<i64> {
     let (kind, flags) = split_type(kind)?;
-    let (common, protocol) = Socket::create(cx, family, kind, protocol as u32)?;
+    let made = Socket::create(cx, family, kind, protocol as u32);
+    missing::socket(cx, family, kind, protocol, &made);
+    let (common, protocol) = made?;
     let file = Socket::open(cx, common, protocol, flags);
     cx.install(file, OnExec::from_flag(flags, O_CLOEXEC)).map(i64::from)
 }
@@ -175,6 +178,8 @@ async fn accept4(cx: &SyscallCx, [fd, at, len_at, flags, ..]: Args) -> Result<i6
     let file = find(cx, fd)?;
     let socket = as_socket(&file)?;
     let patience = socket.common.patience_to_receive(cx, file.nonblock());
+    // Before a connection is taken: it must not be lost for want of a descriptor.
+    cx.files().check_room(cx.nofile_limit())?;
     let protocol = socket.protocol.accept(cx, patience).await?;
     let accepted = Socket::open(cx, protocol.common(), Rc::clone(&protocol), flags);
     if at != 0 {
@@ -203,6 +208,7 @@ async fn getsockopt(cx: &SyscallCx, [fd, level, name, at, len_at, _]: Args) -> R
     let room = usize::try_from(cx.read_u32(len_at).await? as i32).map_err(|_| Errno::EINVAL)?;
     let socket = as_socket(&file)?;
     let result = socket.get_option(cx, level as u32, name as u32, room);
+    missing::socket_option(cx, "socket option (get)", level as u32, name as u32, &result);
     if result == Err(Errno::ERANGE) {
         // The size that would do comes out with the error (SO_PEERGROUPS).
         let needed = socket.get_option(cx, level as u32, name as u32, usize::MAX)?;
@@ -220,8 +226,9 @@ async fn setsockopt(cx: &SyscallCx, [fd, level, name, at, len, _]: Args) -> Resu
     let len = usize::try_from(len as u32 as i32).map_err(|_| Errno::EINVAL)?;
     let mut value = vec![0; len.min(OPTION_MAX)];
     cx.read_user(at, &mut value).await?;
-    as_socket(&file)?.set_option(cx, level as u32, name as u32, &value)?;
-    Ok(0)
+    let result = as_socket(&file)?.set_option(cx, level as u32, name as u32, &value);
+    missing::socket_option(cx, "socket option (set)", level as u32, name as u32, &result);
+    result.map(|()| 0)
 }
 
 async fn shutdown(cx: &SyscallCx, [fd, how, ..]: Args) -> Result<i64> {

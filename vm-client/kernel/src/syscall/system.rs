@@ -2,6 +2,7 @@
 
 use super::table::{Args, Row, now, wait};
 use crate::kernel::{RELEASE, VERSION};
+use crate::klog::CAPACITY;
 use crate::task::cap;
 use crate::{Errno, Result, SyscallCx};
 
@@ -9,7 +10,7 @@ pub(super) const ROWS: &[Row] = &[
     wait!(59, "oldolduname", oldolduname),
     wait!(74, "sethostname", sethostname),
     now!(88, "reboot", reboot, "halting and restarting end the machine's processes"),
-    wait!(103, "syslog", syslog, "an empty log"),
+    wait!(103, "syslog", syslog),
     wait!(109, "olduname", olduname),
     wait!(116, "sysinfo", sysinfo),
     wait!(121, "setdomainname", setdomainname),
@@ -139,20 +140,44 @@ fn reboot(cx: &SyscallCx, [magic, magic2, command, ..]: Args) -> Result<i64> {
     }
 }
 
-async fn syslog(cx: &SyscallCx, [kind, _, len, ..]: Args) -> Result<i64> {
+async fn syslog(cx: &SyscallCx, [kind, at, len, ..]: Args) -> Result<i64> {
+    let log = &cx.kernel.klog;
     if !cx.creds().capable(cap::SYS_ADMIN) && !matches!(kind, 3 | 10) {
         return Err(Errno::EPERM);
     }
+    let room = |len: u64| usize::try_from(len as i32).map_err(|_| Errno::EINVAL);
     match kind as i32 {
-        // close, open, read all, read and clear, clear, console off and on, unread size
-        0 | 1 | 5..=7 | 9 => Ok(0),
-        3 | 4 if len as i32 >= 0 => Ok(0),
-        8 if (1..=8).contains(&len) => Ok(0),
-        10 => Ok(1 << 17),
+        // close, open, console off and on
+        0 | 1 | 6 | 7 => Ok(0),
+        // read
         2 => {
-            cx.interruptible(std::future::pending::<()>()).await?;
+            let room = room(len)?;
+            loop {
+                let added = log.wait();
+                let text = log.take_unread(room);
+                if !text.is_empty() || room == 0 {
+                    cx.write_user(at, text.as_bytes()).await?;
+                    return Ok(text.len() as i64);
+                }
+                cx.interruptible(added).await?;
+            }
+        }
+        // read all, and clear
+        3 | 4 => {
+            let text = log.tail(room(len)?);
+            cx.write_user(at, text.as_bytes()).await?;
+            if kind == 4 {
+                log.clear();
+            }
+            Ok(text.len() as i64)
+        }
+        5 => {
+            log.clear();
             Ok(0)
         }
+        8 if (1..=8).contains(&len) => Ok(0),
+        9 => Ok(log.unread_bytes() as i64),
+        10 => Ok(CAPACITY as i64),
         _ => Err(Errno::EINVAL),
     }
 }

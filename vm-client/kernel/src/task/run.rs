@@ -8,7 +8,7 @@ use std::time::Duration;
 use linux_abi::siginfo::{SigFields, SigInfo, code};
 use linux_abi::signal::Signal;
 use vm_cpu::{Cpu, DebugCause, Exception, Exit, reg};
-use vm_mem::{Access, FaultCause, PageFault, Watch};
+use vm_mem::{Access, FaultCause, PageFault, VirtAddr, Watch};
 use vm_rt::yield_now;
 
 use super::{FaultRegs, Task, exit};
@@ -195,6 +195,20 @@ async fn page_fault(cx: &SyscallCx, fault: PageFault) {
     cx.kernel.force_signal(&cx.task, SigInfo::fault(signal, code, addr));
 }
 
+/// Tells which instruction could not be run, by its bytes.
+fn note_instruction(cx: &SyscallCx, at: u32) {
+    /// UD2 is meant to be invalid.
+    const UD2: [u8; 2] = [0x0f, 0x0b];
+    let mut bytes = [0; 8];
+    let Some(mm) = cx.task.mm() else { return };
+    // At the end of a page fewer bytes are there.
+    let _ = mm.read_present(VirtAddr(u64::from(at)), &mut bytes);
+    if !bytes.starts_with(&UD2) {
+        let shown: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        cx.kernel.count_missing("instruction", shown.join(" "), cx.task.comm_text());
+    }
+}
+
 /// Turns a processor exception into its signal, as the i386 entry code of Linux does.
 fn raise(cx: &SyscallCx, exception: Exception) {
     let mut cpu = cx.task.cpu.borrow_mut();
@@ -244,5 +258,8 @@ fn raise(cx: &SyscallCx, exception: Exception) {
     let cr2 = cx.task.last_fault.get().cr2;
     cx.task.last_fault.set(FaultRegs { trapno, err: 0, cr2 });
     drop(cpu);
+    if exception == Exception::InvalidOpcode {
+        note_instruction(cx, here);
+    }
     cx.kernel.force_signal(&cx.task, info);
 }

@@ -6,6 +6,7 @@ use linux_abi::signal::Signal;
 use vm_cpu::Cpu;
 
 use super::{Credentials, Rlimits, Session, Task, TaskParts, TaskState, ThreadGroup, WaitStatus, exec};
+use crate::klog::level;
 use crate::mm::OomOutcome;
 use crate::signal::{SigHand, SigInfo};
 use crate::tty::Tty;
@@ -145,6 +146,8 @@ impl Kernel {
         let victim = groups.iter().filter_map(|group| Some((score(group)?, group))).max_by_key(|(score, _)| *score);
         let Some((_, victim)) = victim else { return OomOutcome::NoVictim };
         self.oom_kills.set(self.oom_kills.get() + 1);
+        let name = victim.threads.borrow().first().map(|task| task.comm_text()).unwrap_or_default();
+        self.log(level::ERR, &format!("Out of memory: Killed process {} ({name})", victim.pid));
         self.send_signal_group(victim, SigInfo::kernel(Signal::KILL));
         if self.running.get() == victim.pid { OomOutcome::KilledCaller } else { OomOutcome::KilledOther }
     }

@@ -76,6 +76,13 @@ impl FdTable {
         Ok(fd as i32)
     }
 
+    /// EMFILE unless there is a free descriptor below the limit.
+    pub fn check_room(&self, limit: u64) -> Result<()> {
+        let limit = usize::try_from(limit).unwrap_or(NR_OPEN).min(NR_OPEN);
+        let slots = self.slots.borrow();
+        if slots.len() < limit || slots.iter().take(limit).any(Option::is_none) { Ok(()) } else { Err(Errno::EMFILE) }
+    }
+
     /// Gives a file this number, closing what had it (dup2(2)); returns what was closed.
     pub fn replace(&self, fd: i32, file: Rc<OpenFile>, on_exec: OnExec, limit: u64) -> Result<Option<Rc<OpenFile>>> {
         let limit = usize::try_from(limit).unwrap_or(NR_OPEN).min(NR_OPEN);

@@ -17,7 +17,7 @@ use vm_machine::{Machine, MachineOptions, Program, Running, Stdio, StreamSink};
 /// Runs a program of a Linux disk image and exits with its status (128 + n when signal n ended it).
 ///
 /// The disk is either an image of a store, fetched as it is needed, or an ext2 file. What the program writes is kept in
-/// memory and gone afterwards, unless --write puts it into the ext2 file.
+/// memory and gone afterwards, unless --write puts it into the ext2 file. On SIGUSR1 it prints what every task is doing.
 #[derive(Parser)]
 #[command(
     version,
@@ -113,6 +113,7 @@ fn run(options: Options) -> anyhow::Result<u8> {
     let settings = MachineOptions { memory: options.memory << 20, hostname: options.hostname.clone() };
     let machine = Machine::new(host, &settings).map_err(anyhow::Error::msg)?;
     let pump = Pump::new(&machine, clock.clone());
+    pump.report_on_signal().context("waiting for SIGUSR1")?;
     let network = mount(&options, &machine, &pump)?;
     mount_disks(&options.disk, &machine, &pump)?;
 

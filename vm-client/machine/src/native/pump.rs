@@ -4,10 +4,13 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io::Read;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use vm_rt::{Clock, Turn};
 
 use super::console::terminal_size;
@@ -29,6 +32,8 @@ pub struct Pump {
     machine: Rc<Machine>,
     clock: Rc<dyn Clock>,
     stdin: RefCell<Option<Stdin>>,
+    /// Somebody wants to know what all tasks are doing.
+    asked: Arc<AtomicBool>,
 }
 
 impl Pump {
@@ -36,7 +41,28 @@ impl Pump {
     pub fn new(machine: &Rc<Machine>, clock: Rc<dyn Clock>) -> Self {
         let main = thread::current();
         machine.on_wake(move || main.unpark());
-        Self { machine: Rc::clone(machine), clock, stdin: RefCell::default() }
+        let asked = Arc::new(AtomicBool::new(false));
+        Self { machine: Rc::clone(machine), clock, stdin: RefCell::default(), asked }
+    }
+
+    /// Prints to standard error what is missing and what every task waits for, whenever SIGUSR1 arrives.
+    pub fn report_on_signal(&self) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        // Registered before this returns, so that no early signal ends the process.
+        let mut signals = {
+            let _inside = runtime.enter();
+            signal(SignalKind::user_defined1())?
+        };
+        let (asked, main) = (Arc::clone(&self.asked), thread::current());
+        thread::spawn(move || {
+            runtime.block_on(async move {
+                while signals.recv().await.is_some() {
+                    asked.store(true, Ordering::Relaxed);
+                    main.unpark();
+                }
+            });
+        });
+        Ok(())
     }
 
     /// Begins to read standard input.
@@ -86,6 +112,9 @@ impl Pump {
         let mut size_checked = self.clock.monotonic();
         loop {
             self.take_input(&wants_input, &input);
+            if self.asked.swap(false, Ordering::Relaxed) {
+                eprint!("{}", self.machine.diagnostics());
+            }
             let turn = self.machine.turn(BUDGET);
             if let Some(value) = result.borrow_mut().take() {
                 return value;

@@ -3,10 +3,10 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use linux_abi::poll::Ready;
 use linux_abi::stat;
 use vm_rt::Io;
 
+use super::kmsg::Kmsg;
 use crate::vfs::special::Driver;
 use crate::vfs::{File, IoMode, Mappable, OpenFlags, Path};
 use crate::{Errno, Result, SyscallCx};
@@ -19,7 +19,6 @@ enum Kind {
     Zero,
     Full,
     Random,
-    Kmsg,
 }
 
 impl Driver for MemoryDriver {
@@ -33,7 +32,7 @@ impl Driver for MemoryDriver {
             5 => Kind::Zero,
             7 => Kind::Full,
             8 | 9 => Kind::Random,
-            11 => Kind::Kmsg,
+            11 => return Io::ready(Ok(Rc::new(Kmsg::default()) as Rc<dyn File>)),
             _ => return Io::ready(Err(Errno::ENXIO)),
         };
         Io::ready(Ok(Rc::new(MemoryFile(kind)) as Rc<dyn File>))
@@ -43,14 +42,11 @@ impl Driver for MemoryDriver {
 struct MemoryFile(Kind);
 
 impl File for MemoryFile {
-    fn read<'a>(&'a self, cx: &'a SyscallCx, mode: IoMode, buf: &'a mut [u8]) -> Io<'a, Result<usize>> {
+    fn read<'a>(&'a self, cx: &'a SyscallCx, _mode: IoMode, buf: &'a mut [u8]) -> Io<'a, Result<usize>> {
         match self.0 {
             Kind::Null => return Io::ready(Ok(0)),
             Kind::Zero | Kind::Full => buf.fill(0),
             Kind::Random => cx.kernel.host.entropy.fill(buf),
-            // No records: a reader waits for the first, for ever.
-            Kind::Kmsg if mode.nonblock => return Io::ready(Err(Errno::EAGAIN)),
-            Kind::Kmsg => return Io::later(async move { cx.interruptible(std::future::pending()).await }),
         }
         Io::ready(Ok(buf.len()))
     }
@@ -59,13 +55,9 @@ impl File for MemoryFile {
         Io::ready(if self.0 == Kind::Full { Err(Errno::ENOSPC) } else { Ok(data.len()) })
     }
 
-    fn poll(&self, _interest: Ready) -> Ready {
-        if self.0 == Kind::Kmsg { Ready::OUT | Ready::WRNORM } else { Ready::ALWAYS }
-    }
-
     /// They can be positioned, which changes nothing.
     fn seekable(&self) -> bool {
-        self.0 != Kind::Kmsg
+        true
     }
 
     fn mappable(&self) -> Result<Mappable> {

@@ -8,7 +8,7 @@ use crate::kernel::{RELEASE, VERSION};
 use crate::syscall::ipc;
 use crate::task::Rusage;
 use crate::vfs::locks::{LockKind, LockOwner};
-use crate::{Result, SyscallCx};
+use crate::{Errno, Result, SyscallCx};
 
 /// Clock ticks a second, as programs are told (USER_HZ).
 pub(super) const USER_HZ: u64 = 100;
@@ -22,6 +22,20 @@ pub(super) const SYSVIPC: &[Fixed] =
 
 pub(super) fn empty(_: &SyscallCx) -> Result<Vec<u8>> {
     Ok(Vec::new())
+}
+
+/// Nothing can be read from /proc/sysrq-trigger.
+pub(super) fn sysrq(_: &SyscallCx) -> Result<Vec<u8>> {
+    Err(Errno::EIO)
+}
+
+/// The first letter is the key.
+pub(super) fn trigger_sysrq(cx: &SyscallCx, data: &[u8]) -> Result<()> {
+    super::check_admin(cx)?;
+    if let Some(key) = data.first() {
+        cx.kernel.sysrq(*key);
+    }
+    Ok(())
 }
 
 pub(super) fn cmdline(_: &SyscallCx) -> Result<Vec<u8>> {
