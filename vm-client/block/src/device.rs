@@ -115,6 +115,12 @@ pub trait BlockDevice {
         Ok(())
     }
 
+    /// The same for an operation that writes no file's data: such as frees room are among these, and go through when a store
+    /// is full, while memory lasts.
+    async fn reserve_metadata(&self, bytes: u64) -> Result<(), BlockError> {
+        self.reserve(bytes).await
+    }
+
     /// Changes bytes in memory at once; they reach the store with a later commit. `offset` and length must be multiples
     /// of 1024 (the smallest ext2 block).
     fn write_now(&self, offset: u64, data: &[u8]) -> Result<(), BlockError>;
@@ -153,6 +159,10 @@ impl<D: BlockDevice + ?Sized> BlockDevice for Rc<D> {
     }
     async fn reserve(&self, bytes: u64) -> Result<(), BlockError> {
         (**self).reserve(bytes).await
+    }
+
+    async fn reserve_metadata(&self, bytes: u64) -> Result<(), BlockError> {
+        (**self).reserve_metadata(bytes).await
     }
     fn write_now(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
         (**self).write_now(offset, data)

@@ -270,6 +270,37 @@ impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
     fn refusal(&self) -> Option<BlockError> {
         self.health.borrow().refusal()
     }
+
+    /// Waits for memory, and for room in the store.
+    async fn reserve_for(&self, bytes: u64, need: Need) -> Result<(), BlockError> {
+        loop {
+            if let Some(error) = self.refusal() {
+                return Err(error);
+            }
+            let wanted = self.unstored_bytes().saturating_add(bytes);
+            let no_room = self.health.borrow().is_full() || self.store.room().is_some_and(|room| room < wanted);
+            let most = self.options.dirty_bytes as u64;
+            if no_room {
+                // Nothing that is dirty may ever be stored: what is let through now stays in memory.
+                return match need {
+                    Need::Metadata if wanted <= most.saturating_add(status::SPARE) => Ok(()),
+                    _ => Err(BlockError::StoreFull),
+                };
+            }
+            // A single operation larger than the cap must still go through.
+            if wanted == bytes || wanted <= most {
+                return Ok(());
+            }
+            self.wait_for_commit().await?;
+        }
+    }
+}
+
+/// What memory is reserved for.
+#[derive(Clone, Copy)]
+enum Need {
+    Data,
+    Metadata,
 }
 
 /// Stored pages in a row that are loaded along with one.
@@ -344,24 +375,11 @@ impl<B: BlockDevice, S: OverlayStore> BlockDevice for Overlay<B, S> {
     }
 
     async fn reserve(&self, bytes: u64) -> Result<(), BlockError> {
-        loop {
-            if let Some(error) = self.refusal() {
-                return Err(error);
-            }
-            let unstored = self.unstored_bytes();
-            let small = bytes <= status::SMALL_WRITE;
-            if self.health.borrow().is_full() && !(small && unstored < self.options.dirty_bytes as u64 / 2) {
-                return Err(BlockError::StoreFull);
-            }
-            if !small && self.store.room().is_some_and(|room| room < unstored.saturating_add(bytes)) {
-                return Err(BlockError::StoreFull);
-            }
-            // A single operation larger than the cap must still go through.
-            if unstored == 0 || unstored.saturating_add(bytes) <= self.options.dirty_bytes as u64 {
-                return Ok(());
-            }
-            self.wait_for_commit().await?;
-        }
+        self.reserve_for(bytes, Need::Data).await
+    }
+
+    async fn reserve_metadata(&self, bytes: u64) -> Result<(), BlockError> {
+        self.reserve_for(bytes, Need::Metadata).await
     }
 
     fn write_now(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {

@@ -191,7 +191,10 @@ impl<D: BlockDevice> Txn<'_, D> {
             let (block, offset) = fs.superblock.descriptor_place(number);
             group.store(self.edit(block).await?, offset);
         }
-        fs.device.reserve(self.page_bytes()).await?;
+        match self.data.is_empty() {
+            true => fs.device.reserve_metadata(self.page_bytes()).await?,
+            false => fs.device.reserve(self.page_bytes()).await?,
+        }
         self.publish()
     }
 

@@ -4,8 +4,8 @@ use crate::{BlockDevice, BlockError, OverlayStore, PAGE_SIZE};
 
 use super::Overlay;
 
-/// Operations up to this size are let through when the store is full, so that files can be removed.
-pub(super) const SMALL_WRITE: u64 = 128 << 10;
+/// Memory beyond the cap for operations without data when the store is full, so that files can be removed.
+pub(super) const SPARE: u64 = 8 << 20;
 /// Failed commits in a row before the device becomes read-only.
 pub(super) const MOST_FAILURES: u32 = 6;
 

@@ -327,12 +327,30 @@ fn a_full_store_refuses_data_but_lets_files_be_removed() {
     (8..12).for_each(|page| write(&overlay, page, 1));
     assert_eq!(now(overlay.flush()), Err(BlockError::StoreFull));
     assert_eq!(now(overlay.reserve(1 << 20)), Err(BlockError::StoreFull));
-    now(overlay.reserve(P)).unwrap();
+    assert_eq!(now(overlay.reserve(P)), Err(BlockError::StoreFull));
+    now(overlay.reserve_metadata(P)).unwrap();
     overlay.discard(0..4 * P);
     write(&overlay, 5, 2);
     now(overlay.flush()).unwrap();
     assert_eq!(shelf.pages(), 8);
     now(overlay.reserve(1 << 20)).unwrap();
+}
+
+#[test]
+fn files_can_be_removed_even_when_all_memory_waits_for_a_full_store() {
+    let shelf = Shelf::new();
+    let options = OverlayOptions { dirty_bytes: 8 * PAGE_SIZE, ..OverlayOptions::default() };
+    let overlay = open_with(&shelf, options);
+    shelf.set_capacity(Some(4 * P));
+    // Accepted before anybody knew.
+    (0..8).for_each(|page| write(&overlay, page, 1));
+    assert!(now(overlay.flush()).is_err());
+    assert_eq!(now(overlay.reserve(P)), Err(BlockError::StoreFull));
+    now(overlay.reserve_metadata(2 * P)).unwrap();
+    overlay.discard(0..7 * P);
+    write(&overlay, 9, 2);
+    now(overlay.flush()).unwrap();
+    now(overlay.reserve(P)).unwrap();
 }
 
 #[test]
