@@ -1,5 +1,5 @@
 // Measures the client: `node tests/browser/bench.mjs --block-server FILE [--vmrun FILE] [SECTION...]`.
-// Sections: start, speed, overlay, disk. Figures only, no verdict; the machine should be idle. `--json FILE` keeps those of `disk`.
+// Sections: start, speed, overlay, disk. Figures only, no verdict; the machine should be idle. `--json FILE` keeps those of `disk`, `--quick` does less of it.
 
 import { execFile, spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -54,7 +54,7 @@ async function start() {
 }
 
 async function disk() {
-  const figures = await measureDisk(world);
+  const figures = await measureDisk(world, { quick: words.includes("--quick") });
   const { write, fsync, inodes, churn, tar } = figures;
   say(`${write.mib} MiB written, until write(2) and until fsync(2) returned`, `${write.acceptedMBps} and ${write.storedMBps} MB/s`);
   say("fsync after 4 KiB, median, 95 of 100, worst", `${fsync.medianMs}, ${fsync.p95Ms}, ${fsync.worstMs} ms`);
