@@ -17,7 +17,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
-use worker::web_sys::{BinaryType, CloseEvent, Event, MessageEvent};
+use worker::web_sys::{BinaryType, CloseEvent, Event, EventTarget, MessageEvent};
 use worker::{Delay, Env, Request, Response, Result, WebSocket, WebSocketPair, console_error, console_warn};
 
 use crate::answer::{self, Asked};
@@ -35,6 +35,8 @@ const WINDOWS: u32 = 32 << 20;
 const WINDOW: (u32, u32) = (256 << 10, 8 << 20);
 /// When a client that is sent away may come back: at once, for a budget is fresh then.
 const COME_BACK: Duration = Duration::ZERO;
+/// How long the client's answer to our close frame is waited for.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Who connects, and to which part of the store.
 #[derive(Clone, Debug)]
@@ -58,6 +60,9 @@ pub enum Life {
     /// A Durable Object, which may sleep meanwhile.
     Object,
 }
+
+/// What a socket tells its listeners.
+const EVENTS: [&str; 3] = ["message", "close", "error"];
 
 /// One socket and its session.
 pub struct Pump {
@@ -185,6 +190,9 @@ impl Pump {
 
     /// Takes a binary message.
     pub fn message(self: &Rc<Self>, message: &[u8]) {
+        if self.over.get() {
+            return;
+        }
         let now = isolate::now();
         isolate::still_seated(self.seat, now);
         if matches!(self.life, Life::Object) {
@@ -208,6 +216,7 @@ impl Pump {
         let answer = if matches!(code, 1005 | 1006 | 1015) { 1000 } else { code };
         let _ = self.socket.close(Some(answer), Some(""));
         self.end(code);
+        self.stop_listening();
     }
 
     /// Does all that can be done now.
@@ -382,12 +391,24 @@ impl Pump {
         });
     }
 
-    fn end(&self, code: u16) {
+    /// The session is over. The socket is not before the peer's close frame has come: the listeners stay, or the runtime
+    /// would leave the connection open.
+    fn end(self: &Rc<Self>, code: u16) {
         if self.over.replace(true) {
             return;
         }
         if let Some((_, handle)) = self.timer.borrow_mut().take() {
             handle.abort();
+        }
+        if !self.listeners.borrow().is_empty() {
+            let (delay, handle) = abortable(Delay::from(FAREWELL));
+            *self.timer.borrow_mut() = Some((isolate::now() + FAREWELL, handle));
+            let pump = Rc::clone(self);
+            spawn_local(async move {
+                if delay.await.is_ok() {
+                    pump.stop_listening();
+                }
+            });
         }
         isolate::stand_up(self.seat);
         let outcome = Outcome {
@@ -398,29 +419,47 @@ impl Pump {
             ms: u64::try_from(isolate::now().saturating_sub(self.started).as_millis()).unwrap_or(u64::MAX),
         };
         self.edge.tally.borrow().report(&self.edge.env, self.edge.settings.log, &outcome);
-        // One of them may be what called us.
+    }
+
+    fn stop_listening(&self) {
+        if let Some((_, handle)) = self.timer.borrow_mut().take() {
+            handle.abort();
+        }
         let listeners = self.listeners.take();
+        if listeners.is_empty() {
+            return;
+        }
+        let target: &EventTarget = self.socket.as_ref();
+        for (name, listener) in EVENTS.iter().zip(&listeners) {
+            // One that stayed would be called after it is gone.
+            let _ = target.remove_event_listener_with_callback(name, listener.as_ref().unchecked_ref());
+        }
+        // One of them may be what called us.
         spawn_local(async move { drop(listeners) });
     }
 
     fn listen(self: &Rc<Self>) -> Result<()> {
-        let on = |name: &str, act: fn(&Rc<Self>, JsValue)| {
+        for name in EVENTS {
             let pump = Rc::clone(self);
-            let listener = Closure::<dyn FnMut(JsValue)>::new(move |event| act(&pump, event));
-            let target = self.socket.as_ref();
+            let listener = Closure::<dyn FnMut(JsValue)>::new(move |event| pump.heard(name, event));
+            let target: &EventTarget = self.socket.as_ref();
             target.add_event_listener_with_callback(name, listener.as_ref().unchecked_ref())?;
             self.listeners.borrow_mut().push(listener);
-            Ok::<(), JsValue>(())
-        };
-        on("message", |pump, event| {
-            let data = event.unchecked_into::<MessageEvent>().data();
-            if data.is_string() { pump.text_message() } else { pump.message(&Uint8Array::new(&data).to_vec()) }
-        })?;
-        on("close", |pump, event| pump.closed(event.unchecked_into::<CloseEvent>().code()))?;
-        on("error", |pump, event| {
-            console_warn!("the socket broke: {}", event.unchecked_into::<Event>().type_());
-            pump.closed(1006);
-        })?;
+        }
         Ok(())
+    }
+
+    fn heard(self: &Rc<Self>, name: &str, event: JsValue) {
+        match name {
+            "message" => {
+                let data = event.unchecked_into::<MessageEvent>().data();
+                if data.is_string() { self.text_message() } else { self.message(&Uint8Array::new(&data).to_vec()) }
+            }
+            "close" => self.closed(event.unchecked_into::<CloseEvent>().code()),
+            _ => {
+                console_warn!("the socket broke: {}", event.unchecked_into::<Event>().type_());
+                self.closed(1006);
+            }
+        }
     }
 }
