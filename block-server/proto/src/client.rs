@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::frame::{ClientFrame, ErrorCode, GoAwayReason, Hello, MAX_BATCH, ServerFrame, Tier, VERSION, Welcome};
+use crate::frame::{
+    ClientFrame, ErrorCode, GoAwayReason, Hello, MAX_BATCH, ServerFrame, Tier, Touch, VERSION, Welcome,
+};
 use crate::{Hash, MAX_OBJECT};
 
 mod flow;
 
+#[cfg(test)]
+mod path;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -27,8 +31,14 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const STALL: Duration = Duration::from_secs(5);
 /// Silence after which a sign of life is asked for anyway; below the 100 s at which edge servers close.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
-/// Time for PONG to come before the connection counts as dead.
+/// Silence after a PING before the connection counts as dead.
 const PONG_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the round-trip time is looked at while objects come.
+const RTT_EVERY: Duration = Duration::from_secs(10);
+/// Touches in a PROFILE message, which must be short.
+const TOUCHES: usize = 512;
+/// PROFILE messages of a boot.
+const PROFILES: usize = 2;
 
 /// What a session is for.
 #[derive(Clone, Debug)]
@@ -148,6 +158,7 @@ struct Want {
 struct Asked {
     hash: Hash,
     owed: bool,
+    at: Duration,
 }
 
 /// The protocol client of one image.
@@ -168,6 +179,7 @@ pub struct ClientSession {
     flow: Flow,
     heard_at: Duration,
     ping: Option<(u64, Duration)>,
+    pinged_at: Duration,
     next_ping: u64,
     rtt: Option<Duration>,
     outbox: VecDeque<ClientFrame>,
@@ -193,6 +205,7 @@ impl ClientSession {
             paused_until: Duration::ZERO,
             heard_at: Duration::ZERO,
             ping: None,
+            pinged_at: Duration::ZERO,
             next_ping: 1,
             rtt: None,
             outbox: VecDeque::new(),
@@ -236,6 +249,26 @@ impl ClientSession {
                 self.outbox.push_back(ClientFrame::Cancel { request, index: Some(index) });
             }
         }
+    }
+
+    /// Sets the permission that the next HELLO carries.
+    pub fn set_token(&mut self, token: Bytes) {
+        self.config.token = token;
+    }
+
+    /// Whether the server asked for recorded boots.
+    pub fn wants_profiles(&self) -> bool {
+        self.is_open() && self.welcome.is_some_and(|welcome| welcome.wants_profiles)
+    }
+
+    /// Tells the server which chunks a boot touched, in that order, if it asked for that; tells whether it did.
+    pub fn report_boot(&mut self, touches: &[Touch]) -> bool {
+        let wanted = self.wants_profiles();
+        if wanted {
+            let frames = touches.chunks(TOUCHES).take(PROFILES);
+            self.outbox.extend(frames.map(|touches| ClientFrame::Profile(touches.to_vec())));
+        }
+        wanted
     }
 
     /// Whether an object is wanted.
@@ -305,7 +338,12 @@ impl ClientSession {
         }
         self.heard_at = now;
         match ServerFrame::parse(message) {
-            Ok(frame) => self.frame(now, frame),
+            Ok(frame) => {
+                self.frame(now, frame);
+                if self.phase == Phase::Open && self.ping.is_none() && now >= self.pinged_at + RTT_EVERY {
+                    self.send_ping(now);
+                }
+            }
             Err(error) => self.break_off(1002, error.to_string()),
         }
     }
@@ -326,7 +364,8 @@ impl ClientSession {
                 self.break_off(1002, "the server does not answer HELLO".to_owned());
             }
             Phase::Open | Phase::GoingAway => match self.ping {
-                Some((_, sent)) if now >= sent + PONG_TIMEOUT => {
+                // A PONG may stand behind objects on a slow path; these are signs of life, too.
+                Some((_, sent)) if now >= sent.max(self.heard_at) + PONG_TIMEOUT => {
                     self.break_off(4408, "the server went silent".to_owned());
                 }
                 None if now >= self.heard_at + self.patience() => self.send_ping(now),
@@ -341,7 +380,9 @@ impl ClientSession {
         match self.phase {
             Phase::Hello { since } => Some(since + WELCOME_TIMEOUT),
             Phase::Open | Phase::GoingAway => {
-                let alive = self.ping.map_or(self.heard_at + self.patience(), |(_, sent)| sent + PONG_TIMEOUT);
+                let alive = self
+                    .ping
+                    .map_or(self.heard_at + self.patience(), |(_, sent)| sent.max(self.heard_at) + PONG_TIMEOUT);
                 let waiting = !(self.fresh.is_empty() && self.demand.is_empty() && self.prefetch.is_empty());
                 Some(if waiting && self.paused_until > now { alive.min(self.paused_until) } else { alive })
             }
@@ -357,7 +398,7 @@ impl ClientSession {
         if self.phase != Phase::Open || now < self.paused_until {
             return None;
         }
-        self.next_get().map(|frame| frame.emit())
+        self.next_get(now).map(|frame| frame.emit())
     }
 
     /// The next event, if any.
@@ -381,6 +422,7 @@ impl ClientSession {
         let value = self.next_ping;
         self.next_ping += 1;
         self.ping = Some((value, now));
+        self.pinged_at = now;
         self.outbox.push_back(ClientFrame::Ping(value));
     }
 
@@ -389,11 +431,11 @@ impl ClientSession {
         self.events.push_back(ClientEvent::Close { code, reason });
     }
 
-    fn next_get(&mut self) -> Option<ClientFrame> {
+    fn next_get(&mut self, now: Duration) -> Option<ClientFrame> {
         let welcome = self.welcome.as_ref()?;
         let max_open = usize::from(welcome.max_open).max(1);
         let max_batch = usize::from(welcome.max_batch).clamp(1, MAX_BATCH);
-        // Some open requests are kept for demand, and read-ahead may fill only half of the window.
+        // Some open requests are kept for demand, and read-ahead may fill the path but no queue.
         let reserve = max_open / 4;
         let room = self.flow.prefetch_limit().saturating_sub(self.prefetch_in_flight).min(max_batch);
         let mut hashes = Vec::new();
@@ -423,7 +465,7 @@ impl ClientSession {
             }
         }
         for (index, hash) in (0..).zip(&hashes) {
-            self.asked.insert((request, index), Asked { hash: *hash, owed: true });
+            self.asked.insert((request, index), Asked { hash: *hash, owed: true, at: now });
         }
         self.owed.insert(request, u16::try_from(hashes.len()).unwrap_or(u16::MAX));
         Some(ClientFrame::Get { request, priority: priority.number(), fresh, hashes })
@@ -463,7 +505,9 @@ impl ClientSession {
             (_, ServerFrame::Ping(value)) => self.outbox.push_back(ClientFrame::Pong(value)),
             (_, ServerFrame::Pong(value)) => {
                 if let Some((_, sent)) = self.ping.take_if(|(expected, _)| *expected == value) {
-                    self.rtt = Some(now.saturating_sub(sent));
+                    let rtt = now.saturating_sub(sent);
+                    self.rtt = Some(rtt);
+                    self.flow.round_trip(now, rtt);
                 }
             }
             (_, ServerFrame::Error { request: 0, code, text, .. }) => {
@@ -492,8 +536,8 @@ impl ClientSession {
     }
 
     fn block(&mut self, now: Duration, request: u32, index: u16, envelope: Bytes, tier: Tier) {
-        self.flow.received(envelope.len());
         let asked = self.asked.get(&(request, index)).copied();
+        self.flow.received(now, asked.map(|asked| asked.at), envelope.len());
         self.drop_asked(request, index);
         let wanted = asked.filter(|asked| self.forget(&asked.hash));
         let Some(Asked { hash, .. }) = wanted else {
@@ -523,12 +567,15 @@ impl ClientSession {
             self.asked.keys().filter(|(number, _)| *number == request).map(|(_, index)| *index).collect();
         indices.sort_unstable();
         for at in indices.into_iter().filter(|at| index.is_none_or(|index| index == *at)) {
-            let Some(Asked { hash, owed }) = self.asked.get(&(request, at)).copied() else { continue };
+            let Some(Asked { hash, owed, .. }) = self.asked.get(&(request, at)).copied() else { continue };
             self.drop_asked(request, at);
             if !owed {
                 continue;
             }
-            let again = matches!(code, ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::Cancelled);
+            // Too much FRESH concerns nothing else: it is the owner's to wait.
+            let fresh = self.wants.get(&hash).is_some_and(|want| want.fresh);
+            let again = matches!(code, ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::Cancelled)
+                && !(fresh && code == ErrorCode::RateLimited);
             if again {
                 self.requeue(hash);
                 self.paused_until = self.paused_until.max(now + retry_after);

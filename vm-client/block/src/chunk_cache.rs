@@ -2,9 +2,10 @@
 //!
 //! [`ChunkCache`] turns a [`Transport`] into a read-only [`BlockDevice`]. A chunk is fetched once however many wait for it
 //! ([`Flights`]), kept while there is room (least recently used first out), and fetched ahead when chunks are read one after
-//! the other ([`ReadAhead`]) or on [`BlockDevice::advise`]. The host polls [`ChunkCache::run`], which keeps fetches going that
+//! the other ([`ReadAhead`]) or on [`BlockDevice::advise`]. What a boot reads may be recorded ([`BootRecord`]). The host polls [`ChunkCache::run`], which keeps fetches going that
 //! nobody waits for.
 
+mod boot;
 mod flights;
 mod lru;
 mod read_ahead;
@@ -19,6 +20,7 @@ use vm_rt::WaitQueue;
 
 use crate::pages::{Span, check_range, spans_of};
 use crate::{BlockDevice, BlockError, CHUNK_SIZE, ChunkId, Transport, Urgency};
+pub use boot::{BootRecord, BootTouch};
 use flights::{Flight, Flights};
 use lru::Lru;
 use read_ahead::ReadAhead;
@@ -52,6 +54,7 @@ pub struct ChunkCache<T> {
     chunks: RefCell<Lru>,
     flights: Flights,
     read_ahead: RefCell<ReadAhead>,
+    record: RefCell<Option<BootRecord>>,
     /// Flights that the driver has not taken over yet.
     unattended: RefCell<Vec<Flight>>,
     work: WaitQueue,
@@ -71,6 +74,7 @@ impl<T: Transport + 'static> ChunkCache<T> {
             chunks: RefCell::new(Lru::new((bytes / CHUNK_SIZE).max(4))),
             flights: Flights::default(),
             read_ahead: RefCell::default(),
+            record: RefCell::default(),
             unattended: RefCell::default(),
             work: WaitQueue::new(),
             ahead: Cell::new(0),
@@ -96,6 +100,21 @@ impl<T: Transport + 'static> ChunkCache<T> {
             chunks: chunks.len(),
             waiting: self.waiting.get(),
         }
+    }
+
+    /// Records which chunks are read from now on.
+    pub fn record(&self, record: BootRecord) {
+        *self.record.borrow_mut() = Some(record);
+    }
+
+    /// Whether nothing new was read for a while, or for too long: the boot is over. So is one that is not recorded.
+    pub fn boot_is_over(&self) -> bool {
+        self.record.borrow().as_ref().is_none_or(BootRecord::is_over)
+    }
+
+    /// Ends the recording and returns what was read.
+    pub fn take_record(&self) -> Vec<BootTouch> {
+        self.record.borrow_mut().take().map(BootRecord::into_touches).unwrap_or_default()
     }
 
     /// Keeps fetches going that nobody waits for (any longer). Never ends; the host spawns it once.
@@ -146,6 +165,9 @@ impl<T: Transport + 'static> ChunkCache<T> {
 
     /// Notes that a chunk is read and fetches ahead if this is one of a row.
     fn note(&self, chunk: ChunkId) {
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            record.touch(chunk);
+        }
         let ahead = self.read_ahead.borrow_mut().touch(chunk.0);
         for next in ahead {
             if self.flights.ahead() >= MOST_AHEAD {

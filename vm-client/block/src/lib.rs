@@ -15,7 +15,7 @@ mod ram;
 pub mod remote;
 mod transport;
 
-pub use chunk_cache::{ChunkCache, ChunkCacheStatus, DEFAULT_CACHE_BYTES};
+pub use chunk_cache::{BootRecord, BootTouch, ChunkCache, ChunkCacheStatus, DEFAULT_CACHE_BYTES};
 pub use device::{BlockDevice, BlockError, OpGuard};
 pub use faulty::Faulty;
 #[cfg(feature = "file")]

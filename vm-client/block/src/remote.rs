@@ -4,6 +4,7 @@
 //! - [`plain`]: images without a manifest, by HTTP range or in pieces.
 //! - [`Network`] and [`Socket`]: what the host provides. The `native` module has those of a process; the browser's are in
 //!   `vm-browser`.
+//! - `access`: the token of a private image, and where it is shown.
 //! - `driver`: the one future that owns the connection; `wants`: what is asked for, and who waits; `policy`: when to
 //!   connect, when to use HTTP; `trial`: what was tried for one object; `probe`: whether the network is there at all.
 //!
@@ -23,6 +24,7 @@ use vm_rt::{Clock, Timers};
 
 use crate::{BlockError, CHUNK_SIZE, ChunkId, Transport, Urgency};
 
+mod access;
 mod driver;
 mod host;
 #[cfg(feature = "native")]
@@ -41,8 +43,10 @@ mod fake;
 mod tests;
 
 use driver::Driver;
-use wants::{Failure, Shared};
+use wants::{Command, Failure, Shared};
 
+pub use access::{Token, TokenTextError};
+pub use block_proto::frame::Touch;
 pub use block_proto::section::{BootProfile, BuildInfo, ImageConfig};
 pub use block_proto::sign::PublicKey;
 pub use block_proto::{Hash, ImageRef, Store, Version};
@@ -68,7 +72,7 @@ impl<N> Clone for RemoteHost<N> {
 }
 
 /// How to open an image.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OpenOptions {
     /// How long opening may wait for a network that does not answer; `None` waits for ever.
     pub patience: Option<Duration>,
@@ -76,11 +80,13 @@ pub struct OpenOptions {
     pub sockets: bool,
     /// The publisher's key: a tag that it did not sign is refused. A name with a manifest's hash needs none.
     pub key: Option<PublicKey>,
+    /// Permission, if the image is private. It is shown to the store alone.
+    pub token: Option<Token>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { patience: Some(Duration::from_secs(20)), sockets: true, key: None }
+        Self { patience: Some(Duration::from_secs(20)), sockets: true, key: None, token: None }
     }
 }
 
@@ -116,9 +122,10 @@ impl Remote {
         image: &ImageRef,
         options: OpenOptions,
     ) -> Result<(Self, Background), OpenError> {
-        let found = open::find(host, image, options).await?;
+        let found = open::find(host, image, options.clone()).await?;
         let shared = Rc::new(Shared::new(found.bytes));
-        let config = ClientConfig::new(found.hash);
+        let mut config = ClientConfig::new(found.hash);
+        config.token = options.token.as_ref().map_or_else(Bytes::new, |token| token.text().to_owned().into());
         let driver = Driver::new(host.clone(), Rc::clone(&shared), config, found.bases, found.sockets);
         let inner = Inner {
             image: image.clone(),
@@ -149,6 +156,21 @@ impl Remote {
     /// Tries again at once instead of waiting out delays; for a host that learns that the network is back.
     pub fn retry_now(&self) {
         self.inner.shared.retry_now();
+    }
+
+    /// Shows the store another token from now on, and tries again at once what the old one did not open.
+    pub fn set_token(&self, token: Token) {
+        self.inner.shared.command(Command::Token(token));
+    }
+
+    /// Tells the store which chunks a boot touched, in that order and when, if it collects that.
+    pub fn report_boot(&self, touches: Vec<Touch>) {
+        self.inner.shared.command(Command::Boot(touches));
+    }
+
+    /// The chunks that other machines' boots touched, if the store collected that; a hint, verified by nobody.
+    pub async fn recorded_boots(&self) -> BootProfile {
+        self.inner.shared.recorded_boots().await
     }
 
     /// How the image was made and wants to be run; `None` if it does not say.

@@ -79,8 +79,71 @@ fn demand_goes_first_and_prefetch_is_bounded() {
             other => panic!("{other:?}"),
         })
         .sum();
-    // Half of 2 MiB in objects of 48 KiB.
-    assert_eq!(prefetched, 21);
+    // Nothing is known of the path.
+    assert_eq!(prefetched, 2);
+}
+
+#[test]
+fn a_limit_of_fresh_reads_holds_nothing_else_up() {
+    let mut session = open_session();
+    session.request_fresh(hash(1));
+    let frames = sent(&mut session, T0);
+    assert_eq!(frames, [ClientFrame::Get { request: 1, priority: 0, fresh: true, hashes: vec![hash(1)] }]);
+    let limited = ServerFrame::Error {
+        request: 1,
+        index: Some(0),
+        code: ErrorCode::RateLimited,
+        retry_after: Duration::from_secs(2),
+        text: String::new(),
+    };
+    session.message(T0, &limited.emit().into());
+    let expected = Duration::from_secs(2);
+    assert!(
+        matches!(events(&mut session)[..], [ClientEvent::Failed { code: ErrorCode::RateLimited, retry_after, .. }] if retry_after == expected)
+    );
+    session.request(hash(2), Priority::Demand);
+    assert_eq!(sent(&mut session, T0).len(), 1, "others need not wait");
+}
+
+#[test]
+fn a_boot_is_told_to_a_server_that_asked() {
+    let touches: Vec<Touch> = (0..700).map(|chunk| Touch { chunk, ms: 3 }).collect();
+    let mut session = open_session();
+    assert!(!session.report_boot(&touches));
+    session.disconnected();
+    session.connected(T0);
+    let ServerFrame::Welcome(asking) = ServerFrame::parse(&welcome()).expect("a welcome") else { panic!("a welcome") };
+    session.message(T0, &ServerFrame::Welcome(Welcome { wants_profiles: true, ..asking }).emit().into());
+    sent(&mut session, T0);
+    assert!(session.report_boot(&touches));
+    let frames = sent(&mut session, T0);
+    let told: Vec<Touch> = frames
+        .iter()
+        .flat_map(|frame| match frame {
+            ClientFrame::Profile(touches) => touches.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, touches);
+    assert!(frames.iter().all(|frame| frame.emit().len() <= 4096), "longer ones are refused");
+}
+
+#[test]
+fn objects_are_signs_of_life_while_an_answer_to_ping_stands_behind_them() {
+    let mut session = open_session();
+    (1..=3).for_each(|n| session.request(hash(n), Priority::Demand));
+    sent(&mut session, T0);
+    let mut now = T0 + Duration::from_secs(6);
+    session.tick(now);
+    assert_eq!(sent(&mut session, now), [ClientFrame::Ping(2)]);
+    for index in 0..3 {
+        now += PONG_TIMEOUT - Duration::from_millis(1);
+        session.tick(now);
+        let envelope = seal_raw(b"object");
+        let frame = ServerFrame::Block { request: 1, index, last: false, tier: Tier::Memory, envelope };
+        session.message(now, &frame.emit().into());
+    }
+    assert!(events(&mut session).iter().all(|event| matches!(event, ClientEvent::Object { .. })));
 }
 
 #[test]

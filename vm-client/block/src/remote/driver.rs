@@ -11,13 +11,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use block_proto::frame::ErrorCode;
+use block_proto::key::Prefix;
+use block_proto::section::BootProfile;
 use block_proto::{
     ClientConfig, ClientEvent, ClientSession, Hash, MAX_OBJECT, Priority, SOCKET_PATH, SUBPROTOCOL, http, key,
 };
 use bytes::Bytes;
 use vm_rt::Sleep;
 
-use super::host::{HttpReply, NetError, Network, Socket};
+use super::access::{self, Bases};
+use super::host::{CacheMode, HttpReply, NetError, Network, Socket};
 use super::policy::{SocketPolicy, backoff};
 use super::probe::Probe;
 use super::status::Link;
@@ -79,7 +82,9 @@ pub(super) struct Driver<N: Network> {
     shared: Rc<Shared>,
     session: ClientSession,
     policy: SocketPolicy,
-    bases: Vec<String>,
+    bases: Bases,
+    /// What the store recorded of boots, on its way.
+    boots: Option<Local<Result<HttpReply, NetError>>>,
     wire: Wire<N>,
     wants: HashMap<Hash, Want>,
     manifest: Hash,
@@ -98,12 +103,13 @@ impl<N: Network + 'static> Driver<N> {
         host: RemoteHost<N>,
         shared: Rc<Shared>,
         config: ClientConfig,
-        bases: Vec<String>,
+        bases: Bases,
         sockets: bool,
     ) -> Self {
         Self {
             heard_at: host.clock.monotonic(),
             caution: 0,
+            boots: None,
             host,
             shared,
             manifest: config.manifest,
@@ -135,8 +141,30 @@ impl<N: Network + 'static> Driver<N> {
                         want.place = Place::Delay { until: Duration::ZERO };
                     }
                 }
+                Command::Token(token) => {
+                    self.session.set_token(token.text().to_owned().into());
+                    self.bases.token = Some(token);
+                    self.shared.retry_now();
+                }
+                Command::Boot(touches) => {
+                    self.session.report_boot(&touches);
+                }
+                Command::RecordedBoots => {
+                    let (network, url) =
+                        (Rc::clone(&self.host.network), self.bases.url(0, &Prefix::public().boots(&self.manifest)));
+                    self.boots = Some(Box::pin(async move { network.get(&url, CacheMode::Default, MAX_OBJECT).await }));
+                }
             }
         }
+    }
+
+    /// Takes what the store recorded of boots. It is a hint: what is wrong with it does not matter.
+    fn poll_boots(&mut self, cx: &mut Context<'_>) {
+        let Some(future) = &mut self.boots else { return };
+        let Poll::Ready(reply) = future.as_mut().poll(cx) else { return };
+        self.boots = None;
+        let found = reply.ok().filter(|reply| reply.status == 200);
+        self.shared.boots_came(found.and_then(|reply| BootProfile::parse(&reply.body)).unwrap_or_default());
     }
 
     fn want(&mut self, hash: Hash, demand: bool) {
@@ -156,7 +184,7 @@ impl<N: Network + 'static> Driver<N> {
         let now = self.now();
         match &mut self.wire {
             Wire::Down if self.policy.connect_now(now) => {
-                let url = socket_url(self.bases.first().map_or("", String::as_str));
+                let url = socket_url(self.bases.name(0));
                 let network = Rc::clone(&self.host.network);
                 let future = Box::pin(async move { network.connect(&url, SUBPROTOCOL).await });
                 self.wire = Wire::Connecting { since: now, future };
@@ -204,7 +232,7 @@ impl<N: Network + 'static> Driver<N> {
         }
         self.wire = Wire::Down;
         self.session.disconnected();
-        self.shared.trouble(format!("WebSocket: {error}"));
+        self.shared.trouble(format!("WebSocket: {}", self.bases.hide(&error)));
         if accepted {
             self.policy.lost(now, random);
             self.shared.status.borrow_mut().losses += 1;
@@ -272,7 +300,7 @@ impl<N: Network + 'static> Driver<N> {
 
     fn socket_refused(&mut self, hash: Hash, code: ErrorCode, retry_after: Duration, text: &str) {
         self.shared.trouble(format!("WebSocket: {}: {text}", code.name()));
-        if matches!(code, ErrorCode::Upstream | ErrorCode::Unknown(_)) {
+        if matches!(code, ErrorCode::Upstream | ErrorCode::RateLimited | ErrorCode::Unknown(_)) {
             let until = self.now() + retry_after.max(Duration::from_millis(200));
             if let Some(want) = self.wants.get_mut(&hash) {
                 want.place = Place::Delay { until };
@@ -289,6 +317,11 @@ impl<N: Network + 'static> Driver<N> {
         let Some(want) = self.wants.get_mut(&hash) else { return };
         self.shared.trouble(format!("{source}: object {hash}: {what}"));
         match want.trial.refuted(source, what, refusal, self.bases.len()) {
+            // The server may have it right behind a cache that has it wrong.
+            Verdict::Again if self.session.is_open() && !std::mem::replace(&mut want.trial.asked_fresh, true) => {
+                want.place = Place::Session;
+                self.session.request_fresh(hash);
+            }
             Verdict::Again => want.place = Place::HttpQueue,
             Verdict::Later(times) => want.place = Place::Delay { until: now + backoff(times, random) },
             Verdict::Over(failure) => self.finish(&hash, Err(failure)),
@@ -376,7 +409,7 @@ impl<N: Network + 'static> Driver<N> {
             }
             let Some(want) = self.wants.get_mut(&hash) else { continue };
             let (base, cache) = want.trial.next(self.bases.len());
-            let url = format!("{}{}", self.bases.get(base).map_or("", String::as_str), key::object(&hash));
+            let url = self.bases.url(base, &key::object(&hash));
             let network = Rc::clone(&self.host.network);
             let future = Box::pin(async move { network.get(&url, cache, MAX_OBJECT).await });
             want.place = Place::Http { base, since: now, future };
@@ -407,8 +440,10 @@ impl<N: Network + 'static> Driver<N> {
 
     fn http_done(&mut self, hash: Hash, base: usize, result: Result<HttpReply, NetError>) {
         let now = self.now();
-        let source = self.bases.get(base).cloned().unwrap_or_default();
+        let source = self.bases.name(base).to_owned();
         let trouble = match result {
+            // Not from the store at all: as good as no network.
+            Ok(reply) if reply.status == 200 && access::is_web_page(&reply.body) => access::WEB_PAGE.to_owned(),
             Ok(reply) if reply.status == 200 => {
                 self.http_answers(reply.body.len());
                 self.overtook(&hash);
@@ -423,8 +458,9 @@ impl<N: Network + 'static> Driver<N> {
                 self.http_answers(0);
                 return self.refuted(hash, &source, http::DAMAGED, Refusal::Damaged);
             }
+            Ok(reply) if matches!(reply.status, 401 | 403) => access::refusal(self.bases.token.as_ref()).to_owned(),
             Ok(reply) => format!("status {}", reply.status),
-            Err(error) => error.to_string(),
+            Err(error) => self.bases.hide(&error),
         };
         self.shared.trouble(format!("{source}: {trouble}"));
         if !matches!(self.wire, Wire::Up { accepted: true, .. }) {
@@ -498,6 +534,7 @@ impl<N: Network + 'static> Future for Driver<N> {
             this.start_http();
             moved |= this.poll_http(cx);
             moved |= this.look_around(cx);
+            this.poll_boots(cx);
             moved |= this.transmit();
             if moved || this.shared.has_commands() {
                 continue;

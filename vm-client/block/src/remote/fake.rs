@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use block_proto::frame::{GoAwayReason, Tier};
+use block_proto::frame::{GoAwayReason, Tier, Touch};
 use block_proto::{
     Hash, Manifest, PAGE_CHUNKS, Page, ReadError, ServerAction, ServerConfig, ServerSession, TagRecord, envelope, key,
 };
@@ -30,8 +30,14 @@ pub(super) struct FakeNetwork {
     pub(super) files: RefCell<HashMap<String, Bytes>>,
     /// What HTTP caches wrongly have; bypassed by a reload.
     pub(super) cached: RefCell<HashMap<String, Bytes>>,
-    /// What servers send over sockets instead.
+    /// What servers send over sockets instead, out of their caches: FRESH finds the file.
     pub(super) over_socket: RefCell<HashMap<Hash, Bytes>>,
+    /// The token that everything wants, if anything is wanted.
+    pub(super) token: RefCell<Option<String>>,
+    /// What a network's log-in page is; it comes instead of every answer.
+    pub(super) portal: RefCell<Option<Bytes>>,
+    /// Boots that were reported.
+    pub(super) boots: RefCell<Vec<Vec<Touch>>>,
     pub(super) online: Cell<bool>,
     pub(super) door: Cell<Door>,
     pub(super) gets: RefCell<Vec<(String, CacheMode)>>,
@@ -77,6 +83,9 @@ impl FakeNetwork {
             files: RefCell::default(),
             cached: RefCell::default(),
             over_socket: RefCell::default(),
+            token: RefCell::default(),
+            portal: RefCell::default(),
+            boots: RefCell::default(),
             online: Cell::new(true),
             door: Cell::new(Door::Open),
             gets: RefCell::default(),
@@ -156,8 +165,8 @@ impl FakeNetwork {
         self.gets.borrow().iter().filter(|(url, _)| url.ends_with(&key)).count()
     }
 
-    fn read(&self, hash: &Hash) -> Result<(Bytes, Tier), ReadError> {
-        let instead = self.over_socket.borrow().get(hash).cloned();
+    fn read(&self, hash: &Hash, fresh: bool) -> Result<(Bytes, Tier), ReadError> {
+        let instead = self.over_socket.borrow().get(hash).cloned().filter(|_| !fresh);
         let stored = instead.or_else(|| self.files.borrow().get(&key::object(hash)).cloned());
         stored.map(|stored| (self.mangled(stored), Tier::Memory)).ok_or(ReadError::NotFound)
     }
@@ -180,7 +189,7 @@ impl Network for Rc<FakeNetwork> {
         assert_eq!((url, protocol), ("ws://store.test/v1/ws", "vmdisk.v1"));
         self.connects.set(self.connects.get() + 1);
         match self.door.get() {
-            _ if !self.online.get() => return Err(NetError("unreachable".into())),
+            _ if !self.online.get() || self.portal.borrow().is_some() => return Err(NetError("unreachable".into())),
             _ if self.swallowing.get() => std::future::pending().await,
             Door::Open => {}
             Door::Refused => return Err(NetError("status 404".into())),
@@ -189,7 +198,11 @@ impl Network for Rc<FakeNetwork> {
         let now = self.clock.monotonic();
         let connection = Rc::new(Connection {
             clock: Rc::clone(&self.clock),
-            server: RefCell::new(ServerSession::new(ServerConfig::default(), self.connects.get().into(), now)),
+            server: RefCell::new(ServerSession::new(
+                ServerConfig { profiles: 1, ..ServerConfig::default() },
+                self.connects.get().into(),
+                now,
+            )),
             broken: RefCell::default(),
             changed: WaitQueue::new(),
             reads: RefCell::default(),
@@ -207,6 +220,14 @@ impl Network for Rc<FakeNetwork> {
         }
         if self.swallowing.get() {
             return std::future::pending().await;
+        }
+        let headers = ReplyHeaders::default();
+        if let Some(page) = self.portal.borrow().clone() {
+            return Ok(HttpReply { status: 200, body: page, headers });
+        }
+        let (url, token) = url.split_once("?t=").unwrap_or((url, ""));
+        if self.token.borrow().as_ref().is_some_and(|wanted| wanted != token) {
+            return Ok(HttpReply { status: 401, body: Bytes::new(), headers });
         }
         let key = url.strip_prefix("http://store.test/").unwrap_or(url).to_owned();
         let cached = self.cached.borrow().get(&key).cloned().filter(|_| cache == CacheMode::Default);
@@ -234,14 +255,21 @@ impl Socket for FakeSocket {
         server.message(now, message);
         while let Some(action) = server.poll_action() {
             match action {
-                ServerAction::Open { manifest, .. } => server.opened(self.network.read(&manifest).map(drop)),
+                ServerAction::Open { manifest, token } => {
+                    let wanted = self.network.token.borrow();
+                    server.opened(match wanted.as_ref().is_none_or(|wanted| wanted.as_bytes() == token) {
+                        true => self.network.read(&manifest, false).map(drop),
+                        false => Err(ReadError::Unauthorized),
+                    });
+                }
                 ServerAction::Read { hash, fresh, .. } => {
                     self.connection.reads.borrow_mut().push(hash);
                     if !self.connection.stalled.get() {
-                        server.object(hash, fresh, self.network.read(&hash));
+                        server.object(hash, fresh, self.network.read(&hash, fresh));
                     }
                 }
-                ServerAction::Profile { .. } | ServerAction::Close { .. } => {}
+                ServerAction::Profile { touches } => self.network.boots.borrow_mut().push(touches),
+                ServerAction::Close { .. } => {}
             }
         }
         drop(server);

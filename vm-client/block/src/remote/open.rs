@@ -7,6 +7,7 @@ use block_proto::{Hash, ImageRef, MAX_OBJECT, Manifest, Store, TagRecord, Versio
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 
+use super::access::{self, Bases};
 use super::host::{CacheMode, HttpReply, NetError, Network};
 use super::{OpenOptions, RemoteHost, policy, verify};
 
@@ -41,6 +42,14 @@ pub enum OpenError {
         /// What is wrong with the signature.
         reason: String,
     },
+    /// The image is private, and no token or not the right one was given.
+    #[error("{image}: {reason}")]
+    Denied {
+        /// The name asked for.
+        image: String,
+        /// What is wrong with the token.
+        reason: String,
+    },
     /// The store did not answer in time.
     #[error("{image}: the store cannot be reached: {reason}")]
     Unreachable {
@@ -54,8 +63,8 @@ pub enum OpenError {
 pub(super) struct Found {
     pub(super) hash: Hash,
     pub(super) manifest: Manifest,
-    /// Base URLs with the image's objects, with a slash at the end.
-    pub(super) bases: Vec<String>,
+    /// Where its objects are.
+    pub(super) bases: Bases,
     /// Whether a WebSocket is worth trying.
     pub(super) sockets: bool,
     /// Bytes received so far.
@@ -75,25 +84,22 @@ pub(super) async fn find<N: Network>(
     image: &ImageRef,
     options: OpenOptions,
 ) -> Result<Found, OpenError> {
-    let base = format!("{}/", image.store.to_string().trim_end_matches('/'));
+    let store = Bases::new(&image.store.to_string(), options.token.clone());
     let sockets = options.sockets && host.network.has_sockets() && matches!(image.store, Store::Url(_));
     let mut opening = Opening { host, image, options, name: image.to_string(), bytes: 0 };
     let tag = match &image.version {
         Version::Manifest(hash) => {
-            let bases = vec![base];
-            let manifest = opening.root(hash, &bases).await?;
-            return Ok(Found { hash: *hash, manifest, bases, sockets, bytes: opening.bytes });
+            let manifest = opening.root(hash, &store).await?;
+            return Ok(Found { hash: *hash, manifest, bases: store, sockets, bytes: opening.bytes });
         }
         Version::Tag(tag) => tag,
     };
     let mut before = None;
     loop {
-        let record = opening.record(tag, &base).await?;
+        let record = opening.record(tag, &store).await?;
         let hash = record.manifest;
-        let elsewhere = record.endpoints.iter().filter(|url| url.starts_with("https://") || url.starts_with("http://"));
-        let bases: Vec<String> = std::iter::once(base.clone())
-            .chain(elsewhere.map(|url| format!("{}/", url.trim_end_matches('/'))))
-            .collect();
+        let mut bases = store.clone();
+        bases.add(&record.endpoints);
         match opening.root(&hash, &bases).await {
             Ok(manifest) => {
                 let sockets = sockets && record.may_use_socket();
@@ -121,12 +127,12 @@ impl<N: Network> Opening<'_, N> {
     }
 
     /// Reads the record of a tag.
-    async fn record(&mut self, tag: &str, base: &str) -> Result<TagRecord, OpenError> {
+    async fn record(&mut self, tag: &str, store: &Bases) -> Result<TagRecord, OpenError> {
         let key = key::tag(&self.image.name, tag);
         let mut before = None;
         for _ in 0..TRIES {
             // A stale tag would bring back an old version of the image; the record is small.
-            let json = self.get(&[base.to_owned()], &key, CacheMode::Reload, TAG_LIMIT).await?;
+            let json = self.get(store, &key, CacheMode::Reload, TAG_LIMIT).await?;
             let error = match TagRecord::parse(&json, &self.image.name, tag) {
                 Err(error) => self.bad(error.to_string()),
                 Ok(record) => match self.options.key.as_ref().map(|key| (key, key.verify(&record))) {
@@ -145,7 +151,7 @@ impl<N: Network> Opening<'_, N> {
     }
 
     /// Reads the root of a manifest.
-    async fn root(&mut self, hash: &Hash, bases: &[String]) -> Result<Manifest, OpenError> {
+    async fn root(&mut self, hash: &Hash, bases: &Bases) -> Result<Manifest, OpenError> {
         let mut cache = CacheMode::Default;
         let mut before = None;
         let mut reason = String::new();
@@ -166,29 +172,36 @@ impl<N: Network> Opening<'_, N> {
     }
 
     /// Gets one file from the first base that has it, trying again while nothing answers, within the caller's patience.
-    async fn get(&mut self, bases: &[String], key: &str, cache: CacheMode, limit: usize) -> Result<Bytes, OpenError> {
+    async fn get(&mut self, bases: &Bases, key: &str, cache: CacheMode, limit: usize) -> Result<Bytes, OpenError> {
         let (host, image) = (self.host, self.name.clone());
         let start = host.clock.monotonic();
         let mut absent = 0;
         for attempt in 0.. {
-            let base = bases.get(attempt % bases.len()).map_or("", String::as_str);
-            let url = format!("{base}{key}");
+            let base = attempt % bases.len();
+            let place = format!("{}{key}", bases.name(base));
             let round = u32::try_from(attempt / bases.len()).unwrap_or(u32::MAX);
-            let reason = match self.answer(&url, cache, limit, round).await {
+            let reason = match self.answer(&bases.url(base, key), cache, limit, round).await {
+                Ok(reply) if reply.status == 200 && access::is_web_page(&reply.body) => {
+                    format!("{place}: {}", access::WEB_PAGE)
+                }
+                Ok(reply) if matches!(reply.status, 401 | 403) && bases.len() == 1 => {
+                    let reason = format!("{} ({place}: status {})", access::refusal(bases.token.as_ref()), reply.status);
+                    return Err(OpenError::Denied { image, reason });
+                }
                 Ok(reply) if reply.status == 200 => {
                     self.bytes += reply.body.len() as u64;
                     return Ok(reply.body);
                 }
                 Ok(reply) if matches!(reply.status, 400 | 404 | 410) => {
                     absent += 1;
-                    let reason = format!("{url}: status {}", reply.status);
+                    let reason = format!("{place}: status {}", reply.status);
                     if absent >= bases.len() {
                         return Err(OpenError::Unknown { image, reason });
                     }
                     reason
                 }
-                Ok(reply) => format!("{url}: status {}", reply.status),
-                Err(error) => format!("{url}: {error}"),
+                Ok(reply) => format!("{place}: status {}", reply.status),
+                Err(error) => format!("{place}: {}", bases.hide(&error)),
             };
             let retry_at = host.clock.monotonic() + policy::backoff(round + 1, host.network.random()).min(RETRY_MAX);
             if self.options.patience.is_some_and(|patience| retry_at > start + patience) {

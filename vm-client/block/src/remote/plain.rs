@@ -97,7 +97,8 @@ impl<N: Network + 'static> PlainImage<N> {
             status: RefCell::default(),
             retry: WaitQueue::new(),
         };
-        let mut patience = Patience { options, start, tries: 0 };
+        let limit = options.patience;
+        let mut patience = Patience { limit, start, tries: 0 };
         let (size, version) = loop {
             // What a cache has of the file may be of an earlier version.
             match inner.measure(CacheMode::Reload).await {
@@ -108,7 +109,7 @@ impl<N: Network + 'static> PlainImage<N> {
             }
         };
         (inner.size, inner.version) = (size, version);
-        let mut patience = Patience { options, start: host.clock.monotonic(), tries: 0 };
+        let mut patience = Patience { limit, start: host.clock.monotonic(), tries: 0 };
         let head = loop {
             match inner.head(patience.cache()).await {
                 Ok(head) => break head,
@@ -182,7 +183,7 @@ impl<N: Network + 'static> Transport for PlainImage<N> {
 
 /// How long opening goes on trying.
 struct Patience {
-    options: OpenOptions,
+    limit: Option<Duration>,
     start: Duration,
     tries: u32,
 }
@@ -199,7 +200,7 @@ impl Patience {
     ) -> Result<(), OpenError> {
         let image = inner.url.clone();
         let waited = inner.host.clock.monotonic().saturating_sub(self.start);
-        let late = self.options.patience.is_some_and(|patience| waited >= patience);
+        let late = self.limit.is_some_and(|limit| waited >= limit);
         let reason = match refusal {
             Refusal::Absent(reason) => return Err(OpenError::Unknown { image, reason }),
             Refusal::Useless(reason) if self.tries > 0 || late => return Err(bad(&image, &reason)),

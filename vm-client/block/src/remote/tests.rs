@@ -234,17 +234,110 @@ fn news_of_the_network_cuts_the_delay_short() {
 }
 
 #[test]
-fn a_corrupt_chunk_over_the_socket_is_replaced_over_http() {
+fn a_corrupt_chunk_is_replaced_past_the_caches_of_http() {
     let world = world();
+    world.network.door.set(Door::Refused);
     world.network.put_image("demo", 30);
     let hash = Hash::of(&chunk(1));
-    world.network.over_socket.borrow_mut().insert(hash, seal_raw(b"not it"));
-    world.network.cached.borrow_mut().insert(key_of(&hash), seal_raw(b"not it either"));
+    world.network.cached.borrow_mut().insert(key_of(&hash), seal_raw(b"not it"));
     let remote = world.open(DEMO);
     assert_eq!(world.fetched(&remote, 1).expect("comes"), chunk(1));
     let gets: Vec<_> = world.network.gets.borrow().iter().filter(|(url, _)| url.contains("/o/")).cloned().collect();
     assert_eq!(gets.last().map(|(_, cache)| *cache), Some(CacheMode::Reload));
-    assert_eq!(world.network.gets_of(&hash), 1);
+    assert_eq!(world.network.gets_of(&hash), 2);
+}
+
+#[test]
+fn what_a_cache_of_the_server_has_wrong_is_asked_for_again_past_it_over_the_same_socket() {
+    let world = world();
+    world.network.put_image("demo", 30);
+    let hash = Hash::of(&chunk(1));
+    world.network.over_socket.borrow_mut().insert(hash, seal_raw(b"not it"));
+    let remote = world.open(DEMO);
+    assert_eq!(world.fetched(&remote, 1).expect("comes"), chunk(1));
+    assert_eq!(world.network.gets_of(&hash), 0);
+    assert_eq!(world.network.connects.get(), 1);
+    let connection = Rc::clone(&world.network.connections.borrow()[0]);
+    assert_eq!(connection.reads.borrow().iter().filter(|read| **read == hash).count(), 2);
+}
+
+#[test]
+fn a_log_in_page_is_no_network() {
+    let world = world();
+    world.network.put_image("demo", 30);
+    let remote = world.open(DEMO);
+    world.fetched(&remote, 0).expect("comes");
+    world.network.go_offline();
+    world.network.online.set(true);
+    *world.network.portal.borrow_mut() = Some(Bytes::from_static(b"<!doctype html><title>Wi-Fi</title>"));
+    let fetching = world.fetch(&remote, 1);
+    world.pass(Duration::from_secs(600), || fetching.borrow().is_some());
+    assert!(fetching.borrow().is_none(), "it is waited for");
+    let status = remote.status();
+    assert!(matches!(status.link, Link::Offline { .. }), "{status:?}");
+    let (host, image) = (world.host.clone(), DEMO.parse::<ImageRef>().expect("a name"));
+    let opened = world.run(async move { Remote::open(&host, &image, OpenOptions::default()).await.map(drop) });
+    assert!(matches!(opened, Err(OpenError::Unreachable { reason, .. }) if reason.contains("log-in")));
+    world.network.portal.take();
+    world.pass(Duration::from_secs(60), || fetching.borrow().is_some());
+    assert_eq!(fetching.borrow().clone().expect("came").expect("good"), chunk(1));
+}
+
+#[test]
+fn a_private_image_comes_with_its_token_over_either_way_and_a_new_one_goes_on() {
+    for door in [Door::Open, Door::Refused] {
+        let world = world();
+        world.network.door.set(door);
+        world.network.put_image("demo", 30);
+        *world.network.token.borrow_mut() = Some("first".to_owned());
+        let open = |token: Option<&str>| {
+            let (host, image) = (world.host.clone(), DEMO.parse::<ImageRef>().expect("a name"));
+            let token = token.map(|token| token.parse().expect("a token"));
+            let options = OpenOptions { token, ..OpenOptions::default() };
+            world.run(async move { Remote::open(&host, &image, options).await })
+        };
+        let Err(OpenError::Denied { reason, .. }) = open(None) else { panic!("opened without a token") };
+        assert!(reason.contains("wants a token"), "{reason}");
+        let Err(error @ OpenError::Denied { .. }) = open(Some("other")) else { panic!("opened with another token") };
+        assert!(!error.to_string().contains("other"), "{error}");
+        let (remote, background) = open(Some("first")).expect("opens");
+        world.executor.spawn(background);
+        assert_eq!(world.fetched(&remote, 0).expect("comes"), chunk(0));
+        assert_eq!(remote.status().link, if door == Door::Open { Link::Socket } else { Link::Http });
+        // The token ends: the guest waits until there is another.
+        *world.network.token.borrow_mut() = Some("second".to_owned());
+        world.network.connections.borrow().iter().for_each(|connection| connection.break_off("expired"));
+        let fetching = world.fetch(&remote, 1);
+        world.pass(Duration::from_secs(120), || fetching.borrow().is_some());
+        assert!(fetching.borrow().is_none());
+        let error = remote.status().last_error.unwrap_or_default();
+        assert!((error.contains("token") || error.contains("unauthorized")) && !error.contains("first"), "{error}");
+        remote.set_token("second".parse().expect("a token"));
+        world.pass(Duration::from_secs(5), || fetching.borrow().is_some());
+        assert_eq!(fetching.borrow().clone().expect("came").expect("good"), chunk(1));
+    }
+}
+
+#[test]
+fn boots_are_reported_to_a_store_that_collects_them_and_read_from_one_that_has_some() {
+    let world = world();
+    world.network.put_image("demo", 30);
+    let remote = world.open(DEMO);
+    world.fetched(&remote, 0).expect("comes");
+    let touches = vec![Touch { chunk: 0, ms: 4 }, Touch { chunk: 7, ms: 90 }];
+    remote.report_boot(touches.clone());
+    world.settle();
+    assert_eq!(*world.network.boots.borrow(), [touches]);
+    let recorded = |world: &World| {
+        let remote = remote.clone();
+        world.run(async move { remote.recorded_boots().await })
+    };
+    assert_eq!(recorded(&world), BootProfile::default());
+    let entry = block_proto::section::ProfileEntry { chunk: 7, first_touch_ms: 90, runs_seen: 3 };
+    let profile = BootProfile { entries: vec![entry] };
+    let key = format!("b/{}", remote.manifest_hash());
+    world.network.files.borrow_mut().insert(key, profile.emit().into());
+    assert_eq!(recorded(&world), profile);
 }
 
 #[test]

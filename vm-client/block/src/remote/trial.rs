@@ -52,6 +52,8 @@ pub(super) struct Trial {
     mangled: u32,
     /// Whether the last try was past all caches.
     reloading: bool,
+    /// Whether the socket was asked for it past all caches.
+    pub(super) asked_fresh: bool,
     /// Tries in a row that the network swallowed.
     pub(super) lost: u32,
     /// Tries that were begun anew because the network was away.

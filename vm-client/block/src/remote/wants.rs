@@ -7,9 +7,12 @@ use std::task::Waker;
 use std::time::Duration;
 
 use block_proto::Hash;
+use block_proto::frame::Touch;
+use block_proto::section::BootProfile;
 use bytes::Bytes;
 use vm_rt::WaitQueue;
 
+use super::access::Token;
 use super::status::{Link, RemoteStatus};
 use crate::Urgency;
 
@@ -39,11 +42,14 @@ struct Slot {
 }
 
 /// What callers tell the driver.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Command {
     Want(Hash, Urgency),
     Unwant(Hash),
     RetryNow,
+    Token(Token),
+    Boot(Vec<Touch>),
+    RecordedBoots,
 }
 
 /// The border between callers and driver.
@@ -52,6 +58,8 @@ pub(super) struct Shared {
     commands: RefCell<VecDeque<Command>>,
     driver: RefCell<Option<Waker>>,
     closed: Cell<bool>,
+    boots: RefCell<Option<BootProfile>>,
+    boots_came: WaitQueue,
     pub(super) status: RefCell<RemoteStatus>,
 }
 
@@ -62,6 +70,8 @@ impl Shared {
             commands: RefCell::default(),
             driver: RefCell::default(),
             closed: Cell::new(false),
+            boots: RefCell::default(),
+            boots_came: WaitQueue::new(),
             status: RefCell::new(RemoteStatus { bytes, ..RemoteStatus::default() }),
         }
     }
@@ -101,7 +111,24 @@ impl Shared {
         slot
     }
 
-    fn command(&self, command: Command) {
+    /// Waits for what the store recorded of boots; nothing, if it has nothing or does not answer well.
+    pub(super) async fn recorded_boots(&self) -> BootProfile {
+        self.boots.take();
+        self.command(Command::RecordedBoots);
+        loop {
+            if let Some(boots) = self.boots.borrow().clone() {
+                return boots;
+            }
+            self.boots_came.wait().await;
+        }
+    }
+
+    pub(super) fn boots_came(&self, boots: BootProfile) {
+        *self.boots.borrow_mut() = Some(boots);
+        self.boots_came.wake_all();
+    }
+
+    pub(super) fn command(&self, command: Command) {
         self.commands.borrow_mut().push_back(command);
         let waker = self.driver.borrow_mut().take();
         if let Some(waker) = waker {

@@ -73,8 +73,7 @@ impl<N: Network + 'static> Driver<N> {
             return self.overtake(now);
         }
         if self.probe.is_due(now) {
-            let base = self.bases.first().map_or("", String::as_str);
-            let url = format!("{base}{}", key::object(&self.manifest));
+            let url = self.bases.url(0, &key::object(&self.manifest));
             let network = Rc::clone(&self.host.network);
             let answer = Box::pin(async move { network.get(&url, CacheMode::Reload, MAX_OBJECT).await });
             self.probe.begin(now, answer);
