@@ -44,7 +44,7 @@ usage: cargo xtask TASK [OPTIONS]
             --rebuild       make the demo image again
             --no-serve      only build
   test    run every test: crates, instruction set, guest programs, file systems, browser
-            SUITE...        only these (native, transcripts, types, browser; and, only when named, worker and deploy);
+            SUITE...        only these (native, transcripts, types, worker, deploy, browser);
                             --filter TEXT passes a filter on to each
   transcripts  run the same scripts on this computer's Linux (a Debian i386 chroot) and in Skiff, and compare
             NAME...         only these; --fast: the few that `test` runs; --list: name them all
@@ -72,7 +72,8 @@ usage: cargo xtask TASK [OPTIONS]
             PART            another measurement: stream (--minutes N), interpreter, start, speed, overlay, layout,
                             disk (what the guest's disk does in Chromium; --json FILE keeps the figures)
   fuzz    feed made-up messages, objects and disks to what reads them (needs a nightly toolchain)
-            TARGET...       only these;  --seconds N  each (default 60);  --replay  only the inputs that are kept
+            TARGET...       only these;  --seconds N, --runs N  at most (default 60 s each)
+            --keep          put the smallest inputs with the same coverage into the repository
   fmt     format all Rust code (--check: only tell)
   lint    rustfmt and clippy, warnings are errors
 ";

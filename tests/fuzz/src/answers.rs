@@ -48,8 +48,9 @@ impl Network for Liar {
     }
 }
 
-/// Opens and reads a disk of a server that says these things: status, a header, a body.
-pub fn plain_answers(answers: Vec<(u16, String, Vec<u8>)>) {
+/// Opens and reads a disk of a server that says these things (status, a header, a body): never bytes that were not asked for.
+pub(crate) fn plain_answers(data: &[u8]) {
+    let Some(answers) = crate::made::<Vec<(u16, String, Vec<u8>)>>(data) else { return };
     for layout in [PlainLayout::Ranges, PlainLayout::Pieces] {
         let replies = answers.iter().map(|(status, header, body)| HttpReply {
             // Mostly the statuses that lead on.

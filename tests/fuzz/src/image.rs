@@ -29,11 +29,13 @@ async fn make() -> Vec<u8> {
     let mut tree = Tree::new(meta(0o755));
     let deep = tree.add(Tree::ROOT, b"deep", directory()).expect("adds");
     let deeper = tree.add(deep, b"deeper", directory()).expect("adds");
-    for n in 0..60_u32 {
-        tree.add(deeper, format!("file-{n}-{}", "x".repeat(n as usize)).as_bytes(), file(u64::from(n) * 300)).expect("adds");
+    for n in 0..20_u32 {
+        let name = format!("file-{n}-{}", "x".repeat(n as usize * 3));
+        tree.add(deeper, name.as_bytes(), file(u64::from(n) * 300)).expect("adds");
     }
+    // Direct, indirect and doubly indirect blocks, and holes.
     let large = tree.add(Tree::ROOT, b"large", file(5 << 20)).expect("adds");
-    tree.set_data(large, [0..40_000, 3_000_000..3_004_096, 5_000_000..5_242_880]);
+    tree.set_data(large, [0..8192, 3_000_000..3_004_096, 5_000_000..5_008_192]);
     tree.link(deep, b"second", large).expect("links");
     let mut labelled = file(10);
     labelled.xattrs.insert(b"user.small".to_vec(), b"value".to_vec());
@@ -47,7 +49,7 @@ async fn make() -> Vec<u8> {
     ] {
         tree.add(Tree::ROOT, name, Node::new(meta(0o600), content)).expect("adds");
     }
-    let device = RamDevice::new(12 << 20);
+    let device = RamDevice::new(1 << 20);
     let data = async |_, offset: u64, buf: &mut [u8]| {
         buf.iter_mut().zip(offset..).for_each(|(byte, at)| *byte = (at % 251) as u8 | 1);
         Ok(())
@@ -56,13 +58,14 @@ async fn make() -> Vec<u8> {
     device.to_bytes()
 }
 
-/// Applies patches (block among those in use, offset, value) and uses what comes out of it.
-pub fn ext2_image(patches: &[(u16, u16, u8)]) {
+/// Applies patches (block among those in use, offset, value) and uses what comes out of it: mounts, walks, checks, changes.
+pub(crate) fn ext2_image(data: &[u8]) {
+    let Some(patches) = crate::made::<Vec<(u16, u16, u8)>>(data) else { return };
     let (image, full) = base();
     let mut image = image.clone();
     for (block, offset, value) in patches {
-        let block = full[usize::from(*block) % full.len()];
-        image[block * BLOCK + usize::from(*offset) % BLOCK] = *value;
+        let block = full[usize::from(block) % full.len()];
+        image[block * BLOCK + usize::from(offset) % BLOCK] = value;
     }
     let done = crate::now(async {
         let device = RamDevice::from_bytes(&image);

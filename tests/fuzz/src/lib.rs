@@ -1,18 +1,36 @@
-//! Fuzzing of everything that arrives from a store, a disk or the network, with libFuzzer; `README.md` says how.
+//! Fuzzing of everything that arrives from a store, a disk or the network; `README.md` says how.
 //!
-//! The targets are in `fuzz_targets`: `frames` (messages), `objects` (envelopes, manifests, sections, tags, names),
-//! `server_session` (any sequence of messages), `signed_tags`, `ext2_image` (mutated file systems) and `plain_answers` (web
-//! servers of disks without a manifest). The crate is a workspace of its own, since it needs a nightly toolchain.
+//! A target takes any bytes and may not panic: [`TARGETS`] names them. `libfuzzer` makes up bytes; inputs that are worth
+//! keeping are in `corpus`, and `tests/corpus.rs` gives each of them to its target again, with the stable toolchain.
 
 mod answers;
+mod frames;
 mod image;
-
-pub use answers::plain_answers;
-pub use image::ext2_image;
+mod objects;
+mod session;
+mod tags;
+mod tokens;
 
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+
+/// Every target by name.
+pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+    ("frames", frames::frames),
+    ("envelopes", objects::envelopes),
+    ("manifests", objects::manifests),
+    ("tokens", tokens::tokens),
+    ("signed_tags", tags::signed_tags),
+    ("server_session", session::server_session),
+    ("ext2_image", image::ext2_image),
+    ("plain_answers", answers::plain_answers),
+];
+
+/// Finds a target.
+pub fn target(name: &str) -> Option<fn(&[u8])> {
+    TARGETS.iter().find(|(other, _)| *other == name).map(|(_, target)| *target)
+}
 
 /// Polls a future whose devices never wait; `None` if it waits all the same.
 fn now<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -23,4 +41,9 @@ fn now<T>(future: impl Future<Output = T>) -> Option<T> {
         }
     }
     None
+}
+
+/// Makes a value of any bytes, as far as they go.
+fn made<'a, T: arbitrary::Arbitrary<'a>>(data: &'a [u8]) -> Option<T> {
+    T::arbitrary_take_rest(arbitrary::Unstructured::new(data)).ok()
 }
