@@ -117,7 +117,7 @@ async fn respond(mut request: Request, env: Env, context: Context, settings: Set
             if length.is_some_and(|length| length > http::BATCH_LIMIT) {
                 return answer::problem(413, "a batch is 1 to 64 hashes of 32 bytes each");
             }
-            let fresh = may_read_fresh(&asked);
+            let fresh = fresh_for(&asked);
             let body = request.bytes().await?;
             return answer_batch(edge, prefix, &body, fresh, started);
         }
@@ -136,12 +136,10 @@ async fn page(request: Request, env: &Env) -> Result<Response> {
 }
 
 async fn answer_key(edge: &Rc<Edge>, asked: &Asked<'_>, prefix: &Prefix, key: &Key) -> Result<Response> {
-    let fresh = may_read_fresh(asked);
     let read = match key {
         Key::Object(hash) => {
             let id = ObjectId { prefix: prefix.clone(), hash: *hash };
-            let read = if fresh { edge.fresh(&id).await } else { edge.object(&id).await };
-            read.map(|(stored, _)| stored)
+            edge.read(&id, fresh_for(asked).as_deref()).await.map(|(stored, _)| stored)
         }
         Key::Tag { name, tag } => edge.record(&prefix.tag(name, tag)).await,
         Key::Boots(manifest) => edge.record(&prefix.boots(manifest)).await,
@@ -160,14 +158,19 @@ async fn answer_key(edge: &Rc<Edge>, asked: &Asked<'_>, prefix: &Prefix, key: &K
     }
 }
 
-/// Whether the request says FRESH and its address has not said so too often.
-fn may_read_fresh(asked: &Asked<'_>) -> bool {
-    asked.header("cache-control").is_some_and(|header| route::wants_fresh(&header))
-        && isolate::may_read_fresh(isolate::now(), &asked.address())
+/// The address of a request that says FRESH.
+fn fresh_for(asked: &Asked<'_>) -> Option<String> {
+    asked.header("cache-control").is_some_and(|header| route::wants_fresh(&header)).then(|| asked.address())
 }
 
 /// Answers a batch as its objects come in.
-fn answer_batch(edge: Rc<Edge>, prefix: Prefix, body: &[u8], fresh: bool, started: Duration) -> Result<Response> {
+fn answer_batch(
+    edge: Rc<Edge>,
+    prefix: Prefix,
+    body: &[u8],
+    fresh: Option<String>,
+    started: Duration,
+) -> Result<Response> {
     let Some(hashes) = http::batch(body) else {
         return answer::problem(400, "a batch is 1 to 64 hashes of 32 bytes each");
     };
@@ -176,8 +179,9 @@ fn answer_batch(edge: Rc<Edge>, prefix: Prefix, body: &[u8], fresh: bool, starte
     let answers = stream::iter(hashes)
         .map(move |(index, hash)| {
             let (edge, id, done) = (Rc::clone(&edge), ObjectId { prefix: prefix.clone(), hash }, Rc::clone(&done));
+            let fresh = fresh.clone();
             async move {
-                let read = if fresh { edge.fresh(&id).await } else { edge.object(&id).await };
+                let read = edge.read(&id, fresh.as_deref()).await;
                 done.set(done.get() + 1);
                 let last = done.get() == total;
                 let frame = match read {

@@ -10,8 +10,8 @@ use crate::memory::Memory;
 
 /// A session that was not heard of for so long is gone, whether or not the platform told us.
 const SEAT_TIMEOUT: Duration = Duration::from_secs(180);
-/// FRESH reads of an address: so many at once, then one every two seconds. Each costs a read of the store.
-const FRESH: (f64, f64) = (0.5, 32.0);
+/// FRESH reads of an address: so many a second, and so many at once, as block-server has it. Each costs a read of the store.
+const FRESH: (f64, f64) = (5.0, 200.0);
 /// Addresses told apart.
 const ADDRESSES: usize = 4096;
 
@@ -68,7 +68,7 @@ pub fn stand_up(seat: u64) {
     ISOLATE.with_borrow_mut(|isolate| isolate.seats.remove(&seat));
 }
 
-/// Whether an address may have one more object read past all caches.
-pub fn may_read_fresh(now: Duration, address: &str) -> bool {
-    ISOLATE.with_borrow_mut(|isolate| isolate.fresh.take(now, &address.to_owned(), 1.0).is_ok())
+/// Lets an address have one more object read past all caches, or tells when it may.
+pub fn take_fresh(now: Duration, address: &str) -> Result<(), Duration> {
+    ISOLATE.with_borrow_mut(|isolate| isolate.fresh.take(now, &address.to_owned(), 1.0))
 }

@@ -312,12 +312,12 @@ impl Pump {
 
     fn read(self: &Rc<Self>, hash: Hash, fresh: bool) {
         let pump = Rc::clone(self);
-        // Over its allowance, a FRESH is as any other read: what is cached was verified, too.
-        let past_caches = fresh && isolate::may_read_fresh(isolate::now(), &self.visitor.borrow().address);
+        let allowed = if fresh { isolate::take_fresh(isolate::now(), &self.visitor.borrow().address) } else { Ok(()) };
         spawn_local(async move {
-            let mut result = Err(ReadError::NotFound);
-            for id in pump.ids(&hash) {
-                result = if past_caches { pump.edge.fresh(&id).await } else { pump.edge.object(&id).await };
+            let mut result = allowed.map_err(ReadError::RateLimited).and(Err(ReadError::NotFound));
+            let ids = if allowed.is_ok() { pump.ids(&hash) } else { Vec::new() };
+            for id in ids {
+                result = if fresh { pump.edge.fresh(&id).await } else { pump.edge.object(&id).await };
                 if result != Err(ReadError::NotFound) {
                     break;
                 }

@@ -58,6 +58,13 @@ impl Edge {
         Some(stored)
     }
 
+    /// Reads an object for an address, past all caches if it says so and has not said so too often.
+    pub async fn read(self: &Rc<Self>, id: &ObjectId, fresh_for: Option<&str>) -> Result<(Bytes, Tier), ReadError> {
+        let Some(address) = fresh_for else { return self.object(id).await };
+        isolate::take_fresh(isolate::now(), address).map_err(ReadError::RateLimited)?;
+        self.fresh(id).await
+    }
+
     /// Reads an object from the nearest tier that has it.
     pub async fn object(self: &Rc<Self>, id: &ObjectId) -> Result<(Bytes, Tier), ReadError> {
         if let Some(stored) = self.in_memory(id) {

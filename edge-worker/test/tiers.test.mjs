@@ -121,14 +121,24 @@ export function tests(test, world) {
     assert.ok(worker.log.some((line) => /"fresh":1.*"wrong_cache":1/.test(line)), worker.log.join(""));
   });
 
-  test("FRESH is rationed: beyond its allowance it is as any other read", async () => {
+  test("FRESH is rationed: beyond its allowance it is refused, and other reads are not", async () => {
     const [worker, store] = [await world.worker(), await world.store()];
     const peer = await open(worker);
     const tiers = [];
-    for (let n = 0; n < 60; n += 1) tiers.push(await tierOf(peer, n + 1, store.chunks[5], { fresh: true }));
-    const fresh = tiers.filter((tier) => tier === ORIGIN).length;
-    assert.ok(fresh >= 30 && fresh < 50, `${fresh} of 60 were fresh`);
-    assert.equal(tiers.at(-1), MEMORY);
+    while (!tiers.includes("error 6") && tiers.length < 5000) {
+      tiers.push(await tierOf(peer, tiers.length + 1, store.chunks[5], { fresh: true }));
+    }
+    assert.ok(tiers.length > 200, `${tiers.length} were enough`);
+    assert.ok(tiers.slice(0, -1).every((tier) => tier === ORIGIN), tiers.join());
+    assert.equal(tiers.at(-1), "error 6");
+    assert.equal(await tierOf(peer, 9000, store.chunks[5]), MEMORY);
+    let refused;
+    for (let n = 0; n < 300 && refused?.status !== 429; n += 1) {
+      refused = await fetch(`${worker.url}v1/o/${store.chunks[5]}`, { headers: { "cache-control": "no-cache" } });
+      await refused.arrayBuffer();
+    }
+    assert.ok(refused.status === 429 && Number(refused.headers.get("retry-after")) >= 1);
+    assert.equal((await fetch(`${worker.url}v1/o/${store.chunks[5]}`)).status, 200);
     await peer.close();
   });
 
