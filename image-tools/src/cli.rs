@@ -9,6 +9,7 @@ use block_store::Location;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use image_tools::Source;
 use image_tools::publish::OriginRef;
+use vm_block::remote::Token;
 use vm_block::remote::native::NativeOptions;
 
 use crate::{duration, size};
@@ -173,11 +174,15 @@ pub(crate) struct Network {
     /// Seconds without an answer after which to give up.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     timeout: u64,
+    /// Permission to read a private image. Better in the environment: others of the machine can read command lines.
+    #[arg(long, value_name = "TOKEN", env = "SKIFF_TOKEN", hide_env_values = true)]
+    token: Option<Token>,
 }
 
 impl Network {
     pub(crate) fn with(&self, options: &NativeOptions) -> image_tools::Network {
-        image_tools::Network { patience: Duration::from_secs(self.timeout), options: options.clone() }
+        let patience = Duration::from_secs(self.timeout);
+        image_tools::Network { patience, options: options.clone(), token: self.token.clone() }
     }
 }
 

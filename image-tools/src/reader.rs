@@ -10,7 +10,7 @@ use block_proto::{Hash, Manifest, PAGE_CHUNKS, Page};
 use futures_util::future::{Either, select};
 use futures_util::stream::{self, StreamExt};
 use vm_block::remote::native::{NativeHost, NativeOptions};
-use vm_block::remote::{ImageRef, Link, OpenError, OpenOptions, PublicKey, Remote};
+use vm_block::remote::{ImageRef, Link, OpenError, OpenOptions, PublicKey, Remote, Token};
 use vm_block::{BlockError, ChunkId, Transport, Urgency};
 
 /// Requests in flight at once.
@@ -23,11 +23,13 @@ pub struct Network {
     pub patience: Duration,
     /// Whom to trust.
     pub options: NativeOptions,
+    /// Permission to read private images.
+    pub token: Option<Token>,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { patience: Duration::from_secs(30), options: NativeOptions::default() }
+        Self { patience: Duration::from_secs(30), options: NativeOptions::default(), token: None }
     }
 }
 
@@ -57,7 +59,7 @@ impl Reader {
 
     pub(crate) fn open_with(image: &ImageRef, network: &Network, options: OpenOptions) -> Result<Self> {
         let host = NativeHost::start_with(&network.options).context("cannot start the network")?;
-        let options = OpenOptions { patience: Some(network.patience), ..options };
+        let options = OpenOptions { patience: Some(network.patience), token: network.token.clone(), ..options };
         let (remote, background) = match host.run(Remote::open(host.remote_host(), image, options)) {
             Err(error @ OpenError::Untrusted { .. }) => return Err(Untrusted(error.to_string()).into()),
             opened => opened?,

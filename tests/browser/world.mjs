@@ -86,11 +86,11 @@ export class World {
 }
 
 export class BlockServer {
-  static async start(program, stored, port, folder = site, address = "127.0.0.1") {
+  static async start(program, stored, port, folder = site, address = "127.0.0.1", more = []) {
     const server = new BlockServer();
     server.port = port ?? (await freePort());
     server.url = `http://${address}:${server.port}/`;
-    const words = ["--store", stored, "--static", folder, "--listen", `${address}:${server.port}`];
+    const words = ["--store", stored, "--static", folder, "--listen", `${address}:${server.port}`, ...more];
     const env = { ...process.env, RUST_BACKTRACE: "0" };
     server.process = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"], env });
     server.log = "";

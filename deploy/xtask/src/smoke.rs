@@ -35,6 +35,11 @@ fn check(url: &str, image: &str, token: Option<&str>) -> Result<bool> {
     let probed = probe.status().context("starting node")?.success();
     say("a sample of the image, by the client");
     let name = format!("{}/{image}", url.trim_end_matches('/'));
-    let fetched = shell::run(cargo().args(["run", "--quiet", "-p", "image-tools", "--", "serve-check", &name])).is_ok();
+    let mut sample = cargo();
+    sample.args(["run", "--quiet", "-p", "image-tools", "--", "serve-check", &name]);
+    if let Some(token) = token {
+        sample.env("SKIFF_TOKEN", token);
+    }
+    let fetched = shell::run(&mut sample).is_ok();
     Ok(probed && fetched)
 }

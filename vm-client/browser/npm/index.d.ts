@@ -21,6 +21,8 @@ export class CloudDevice {
     options?: {
       /** The publisher's key (`ed25519:` and 64 hex digits): a tag that it did not sign is refused. */
       publicKey?: string;
+      /** Permission to read a private image, as its issuer wrote it. Sent to this store alone. See `Linux.setToken`. */
+      token?: string;
     },
   ): Promise<CloudDevice>;
   readonly kind: "cloud";
@@ -362,6 +364,11 @@ export class Linux {
   workingDirectory(vt?: number): Promise<{ path: string; uid: number; gid: number; pid: number }>;
   /** Writes files to that directory, as that user, under free names; returns the paths. */
   upload(files: Iterable<File>, vt?: number): Promise<string[]>;
+  /**
+   * Shows the store of a private image another token. Reads wait while the old one is no longer accepted, so a tab may live
+   * longer than its first token.
+   */
+  setToken(token: string): Promise<void>;
   /** Waits until everything written so far is safely stored. */
   sync(): Promise<void>;
   /**

@@ -20,16 +20,24 @@ export class SkiffError extends Error {
   }
 }
 
-/** A disk of a server: `STORE_URL/name[@tag|@b3:HASH]`. With a `publicKey`, only a tag that it signed is believed. */
+/** A disk of a server: `STORE_URL/name[@tag|@b3:HASH]`. With a `publicKey`, only a tag that it signed is believed; with a `token`, private. */
 export class CloudDevice {
-  static async create(url, { publicKey } = {}) {
-    return new CloudDevice(absoluteImage(url), publicKey);
+  /** Not enumerable: a token is a secret, and devices get printed. */
+  #token;
+
+  static async create(url, { publicKey, token } = {}) {
+    return new CloudDevice(absoluteImage(url), publicKey, token);
   }
 
-  constructor(image, publicKey) {
+  constructor(image, publicKey, token) {
     this.kind = "cloud";
     this.image = image;
     this.publicKey = publicKey;
+    this.#token = token;
+  }
+
+  static tokenOf(device) {
+    return #token in device ? device.#token : undefined;
   }
 
   delete() {}
@@ -406,6 +414,11 @@ export class Linux {
     this.#emit("persistence", state);
   }
 
+  /** Shows the store of a private image another token, before or after the old one ended. */
+  async setToken(token) {
+    await this.#call({ type: "token", token: String(token) });
+  }
+
   /** Waits until everything written so far is safely stored. */
   async sync() {
     await this.#call({ type: "sync" });
@@ -588,7 +601,8 @@ function rootOf(mounts) {
     throw new SkiffError(bad("the root's dev must be a CloudDevice, HttpBytesDevice or GitHubDevice, or an OverlayDevice over one"));
   }
   const { image, kind, publicKey } = base;
-  return { image, kind, publicKey, overlay: overlay?.idb.name, whenBusy: overlay?.whenBusy ?? "copy" };
+  const token = CloudDevice.tokenOf(base);
+  return { image, kind, publicKey, token, overlay: overlay?.idb.name, whenBusy: overlay?.whenBusy ?? "copy" };
 }
 
 /** The mounts of directories that the page gives. */

@@ -15,6 +15,7 @@ export type Request =
   | { type: "online" }
   | { type: "fs"; id?: number; op: string; args: unknown[] }
   | { type: "place"; id: number; vt: number }
+  | { type: "token"; id: number; token: string }
   | { type: "sync"; id: number }
   // Answered with what is not stored: epoch (undefined where changes are kept in memory only), numbers of pages, the pages one
   // behind the other, numbers of pages that are the image's again.
@@ -52,6 +53,8 @@ export interface OpenOptions {
   kind?: "cloud" | "bytes" | "github";
   /** The key that must have signed the tag, `ed25519:` and 64 hex digits; for `cloud`. */
   publicKey?: string;
+  /** The token of a private image; for `cloud`. */
+  token?: string;
   /** Directories that the page gives, mounted read-only. */
   trees?: Tree[];
   /** The name of the disk's saved changes; without it they live in memory and are lost. */
@@ -95,6 +98,7 @@ export interface Failure {
     | "image-not-found"
     | "image-corrupt"
     | "image-untrusted"
+    | "image-denied"
     | "overlay-mismatch"
     | "overlay-busy"
     | "overlay-lost"

@@ -68,12 +68,16 @@ class Machine {
     this.#vm.resize(1, options.columns, options.rows);
     this.#stats = setInterval(() => this.#report(), STATS_MS);
     this.kick();
-    const { image, kind, publicKey } = options;
-    const manifest = await this.#call((call) => this.#vm.find_image(call, kind ?? "cloud", image, publicKey));
+    const { image, kind, publicKey, token } = options;
+    const manifest = await this.#call((call) => this.#vm.find_image(call, kind ?? "cloud", image, publicKey, token));
     const pages = options.overlay ? await this.#openPages(options, manifest) : undefined;
     await this.#call((call) => this.#vm.mount(call, pages));
     for (const tree of options.trees ?? []) await this.#mountTree(tree);
     return { manifest, persistent: pages !== undefined };
+  }
+
+  on_token({ token }) {
+    return this.#call((call) => this.#vm.set_token(call, token));
   }
 
   async #mountTree({ path, url, device, files }) {

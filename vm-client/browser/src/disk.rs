@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use vm_block::remote::Touch;
 use vm_block::{
-    Batch, BlockError, ChunkId, MemoryStore, OverlayOptions, OverlayState, OverlayStore, PageKey, Shelf, Transport,
-    Unstored, Urgency,
+    Batch, BlockError, BootRecord, BootTouch, ChunkId, MemoryStore, OverlayOptions, OverlayState, OverlayStore,
+    PageKey, Shelf, Transport, Unstored, Urgency,
 };
 use vm_machine::{DiskOptions, ImageDisk, Machine, MountError};
 use vm_rt::{Clock, Timers};
@@ -20,10 +21,14 @@ use crate::overlay::IndexedDbStore;
 const MEMORY: DiskOptions =
     DiskOptions { cache_bytes: 32 << 20, overlay: OverlayOptions { dirty_bytes: 16 << 20, clean_bytes: 16 << 20 } };
 
+/// How often it is looked whether a boot is over.
+const BOOT_LOOK: Duration = Duration::from_secs(1);
+
 /// An opened disk.
 pub struct Disk {
     image: Image,
     overlay: ImageDisk<Watched, Pages>,
+    time: (Timers, Rc<dyn Clock>),
     told: RefCell<OverlayState>,
 }
 
@@ -43,11 +48,11 @@ impl Disk {
             Some(pages) => Pages::IndexedDb(IndexedDbStore::new(pages)?),
             None => Pages::Memory(MemoryStore::open(&Shelf::unlogged(), identity)),
         };
-        let overlay = machine.put_overlay(watched, identity, store, MEMORY, time).await?;
-        Ok(Self { image, overlay, told: RefCell::new(OverlayState::Healthy) })
+        let overlay = machine.put_overlay(watched, identity, store, MEMORY, time.clone()).await?;
+        Ok(Self { image, overlay, time, told: RefCell::new(OverlayState::Healthy) })
     }
 
-    /// Mounts it as a machine's root, and fetches what a boot needs.
+    /// Mounts it as a machine's root, and fetches what a boot needs. What this one reads is told to a store that collects it.
     pub async fn mount_on(&self, machine: &Rc<Machine>) -> Result<(), MountError> {
         let (image, overlay) = (self.image.clone(), Rc::clone(&self.overlay));
         machine.spawn(async move {
@@ -55,6 +60,15 @@ impl Disk {
             if let Ok(profile) = image.boot_profile().await {
                 overlay.base().prefetch(profile.entries.iter().map(|entry| ChunkId(entry.chunk))).await;
             }
+        });
+        let (image, overlay, (timers, clock)) = (self.image.clone(), Rc::clone(&self.overlay), self.time.clone());
+        overlay.base().record(BootRecord::new(Rc::clone(&clock)));
+        machine.spawn(async move {
+            while !overlay.base().boot_is_over() {
+                timers.sleep_until(clock.monotonic() + BOOT_LOOK).await;
+            }
+            let touches = overlay.base().take_record().into_iter().map(touch).collect();
+            image.report_boot(touches);
         });
         machine.mount_root(Rc::clone(&self.overlay)).await
     }
@@ -115,6 +129,11 @@ impl Disk {
         }
         *self.told.borrow_mut() = state;
     }
+}
+
+/// As the protocol writes it: up to a minute in milliseconds.
+fn touch(BootTouch { chunk, after }: BootTouch) -> Touch {
+    Touch { chunk: chunk.0, ms: u16::try_from(after.as_millis()).unwrap_or(u16::MAX) }
 }
 
 /// Where changes are kept.

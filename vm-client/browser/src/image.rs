@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use vm_block::remote::plain::{PlainImage, PlainLayout};
-use vm_block::remote::{Background, BootProfile, OpenError, OpenOptions, Remote, RemoteHost, RemoteStatus};
+use vm_block::remote::{
+    Background, BootProfile, OpenError, OpenOptions, Remote, RemoteHost, RemoteStatus, TokenTextError, Touch,
+};
 use vm_block::{BlockError, ChunkId, Transport, Urgency};
 
 use crate::network::BrowserNetwork;
@@ -31,10 +33,12 @@ impl Image {
         kind: &str,
         name: &str,
         key: Option<String>,
+        token: Option<String>,
     ) -> Result<(Self, Option<Background>), ImageError> {
         let argument = |error: &dyn std::fmt::Display| ImageError::Argument(error.to_string());
         let key = key.map(|key| key.parse()).transpose().map_err(|error| argument(&error))?;
-        let options = OpenOptions { key, ..OpenOptions::default() };
+        let token = token.map(|token| token.parse()).transpose().map_err(|error| argument(&error))?;
+        let options = OpenOptions { key, token, ..OpenOptions::default() };
         let layout = match kind {
             "cloud" => {
                 let image = name.parse().map_err(|error| argument(&error))?;
@@ -73,11 +77,31 @@ impl Image {
         }
     }
 
-    /// The chunks a boot touches, if the image knows.
+    /// Shows the store another token from now on.
+    pub fn set_token(&self, token: &str) -> Result<(), ImageError> {
+        let token = token.parse().map_err(|error: TokenTextError| ImageError::Argument(error.to_string()))?;
+        match self {
+            Self::Stored(remote) => remote.set_token(token),
+            Self::Plain(_) => return Err(ImageError::Argument("only images of a store have tokens".to_owned())),
+        }
+        Ok(())
+    }
+
+    /// The chunks a boot touches, if the image knows, or the store from boots that it was told of.
     pub async fn boot_profile(&self) -> Result<BootProfile, BlockError> {
         match self {
-            Self::Stored(remote) => remote.boot_profile().await,
+            Self::Stored(remote) => {
+                let profile = remote.boot_profile().await?;
+                Ok(if profile.entries.is_empty() { remote.recorded_boots().await } else { profile })
+            }
             Self::Plain(_) => Ok(BootProfile::default()),
+        }
+    }
+
+    /// Tells the store what a boot touched, if it collects that.
+    pub fn report_boot(&self, touches: Vec<Touch>) {
+        if let Self::Stored(remote) = self {
+            remote.report_boot(touches);
         }
     }
 }

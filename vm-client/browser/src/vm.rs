@@ -110,10 +110,11 @@ impl Vm {
     }
 
     /// Finds an image by the kind of its device (`cloud`, `bytes`, `github`); the answer is its identity in hex: the hash of its
-    /// manifest, if it has one. A tag must be signed by `key`, if one is given.
-    pub fn find_image(&self, call: u32, kind: String, image: String, key: Option<String>) {
+    /// manifest, if it has one. A tag must be signed by `key`, if one is given; a
+    /// private image wants a `token`.
+    pub fn find_image(&self, call: u32, kind: String, image: String, key: Option<String>, token: Option<String>) {
         self.later(call, async move |inner| {
-            let opened = Image::open(&inner.network(), &kind, &image, key).await;
+            let opened = Image::open(&inner.network(), &kind, &image, key, token).await;
             let (image, background) = opened.map_err(|error| match error {
                 ImageError::Argument(text) => Failure::new("bad-argument", &text),
                 ImageError::Open(error) => Failure::new(open_code(&error), &error),
@@ -124,6 +125,19 @@ impl Vm {
             let identity = Hash::from_bytes(image.identity()).to_string();
             *inner.image.borrow_mut() = Some(image);
             Ok(identity.into())
+        });
+    }
+
+    /// Shows the store of the image that was found another token from now on.
+    pub fn set_token(&self, call: u32, token: String) {
+        self.later(call, async move |inner| {
+            let image = inner.image.borrow().clone();
+            let image = image.ok_or_else(|| Failure::new("bad-argument", &"there is no image yet"))?;
+            image.set_token(&token).map_err(|error| match error {
+                ImageError::Argument(text) => Failure::new("bad-argument", &text),
+                ImageError::Open(error) => Failure::new(open_code(&error), &error),
+            })?;
+            Ok(JsValue::UNDEFINED)
         });
     }
 
@@ -422,6 +436,7 @@ fn open_code(error: &OpenError) -> &'static str {
         OpenError::Unknown { .. } => "image-not-found",
         OpenError::Unreachable { .. } => "unreachable",
         OpenError::Untrusted { .. } => "image-untrusted",
+        OpenError::Denied { .. } => "image-denied",
         _ => "image-corrupt",
     }
 }

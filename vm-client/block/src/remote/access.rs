@@ -1,7 +1,7 @@
 //! Permission to read a private image, and where it is shown.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::str::FromStr;
 
 /// The longest token that fits into HELLO.
@@ -9,7 +9,7 @@ const MOST: usize = 1024;
 
 /// A token as its issuer wrote it: base64url. A secret, so it is never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(Rc<str>);
+pub struct Token(Arc<str>);
 
 /// The text is no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

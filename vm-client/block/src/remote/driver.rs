@@ -83,7 +83,8 @@ pub(super) struct Driver<N: Network> {
     session: ClientSession,
     policy: SocketPolicy,
     bases: Bases,
-    /// What the store recorded of boots, on its way.
+    /// Whether somebody wants to know what the store recorded of boots, and that on its way.
+    boots_wanted: bool,
     boots: Option<Local<Result<HttpReply, NetError>>>,
     wire: Wire<N>,
     wants: HashMap<Hash, Want>,
@@ -109,6 +110,7 @@ impl<N: Network + 'static> Driver<N> {
         Self {
             heard_at: host.clock.monotonic(),
             caution: 0,
+            boots_wanted: false,
             boots: None,
             host,
             shared,
@@ -150,12 +152,24 @@ impl<N: Network + 'static> Driver<N> {
                     self.session.report_boot(&touches);
                 }
                 Command::RecordedBoots => {
-                    let (network, url) =
-                        (Rc::clone(&self.host.network), self.bases.url(0, &Prefix::public().boots(&self.manifest)));
-                    self.boots = Some(Box::pin(async move { network.get(&url, CacheMode::Default, MAX_OBJECT).await }));
+                    self.boots_wanted = true;
+                    self.ask_for_boots();
                 }
             }
         }
+    }
+
+    /// Asks for recorded boots, where a server says that it collects them: elsewhere it would be a request in vain at each boot.
+    fn ask_for_boots(&mut self) {
+        if !self.session.is_open() || !std::mem::take(&mut self.boots_wanted) {
+            return;
+        }
+        if !self.session.wants_profiles() {
+            return self.shared.boots_came(BootProfile::default());
+        }
+        let network = Rc::clone(&self.host.network);
+        let url = self.bases.url(0, &Prefix::public().boots(&self.manifest));
+        self.boots = Some(Box::pin(async move { network.get(&url, CacheMode::Default, MAX_OBJECT).await }));
     }
 
     /// Takes what the store recorded of boots. It is a hint: what is wrong with it does not matter.
@@ -260,6 +274,7 @@ impl<N: Network + 'static> Driver<N> {
                     self.policy.opened(now);
                     self.shared.set_link(Link::Socket);
                     self.back_to_session();
+                    self.ask_for_boots();
                 }
                 ClientEvent::Object { hash, envelope, .. } => {
                     self.shared.received(envelope.len());

@@ -185,7 +185,8 @@ impl<N: Network> Opening<'_, N> {
                     format!("{place}: {}", access::WEB_PAGE)
                 }
                 Ok(reply) if matches!(reply.status, 401 | 403) && bases.len() == 1 => {
-                    let reason = format!("{} ({place}: status {})", access::refusal(bases.token.as_ref()), reply.status);
+                    let reason =
+                        format!("{} ({place}: status {})", access::refusal(bases.token.as_ref()), reply.status);
                     return Err(OpenError::Denied { image, reason });
                 }
                 Ok(reply) if reply.status == 200 => {

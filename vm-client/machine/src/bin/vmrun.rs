@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use linux_abi::signal::Signal;
 use vm_block::remote::native::NativeNetwork;
-use vm_block::remote::{ImageRef, RemoteStatus};
+use vm_block::remote::{ImageRef, OpenOptions, RemoteStatus};
 use vm_kernel::host::Host;
 use vm_kernel::strace;
 use vm_machine::native::{self, OsClock, OsEntropy, Pump, RawTerminal, TerminalConsole};
@@ -190,7 +190,10 @@ fn mount(options: &Options, machine: &Rc<Machine>, pump: &Pump) -> anyhow::Resul
     let Some(name) = options.image.clone() else { bail!("no image given") };
     let image: ImageRef = name.parse().map_err(|error| anyhow::anyhow!("--image {name}: {error}"))?;
     let network = Rc::new(NativeNetwork::start().context("starting the network")?);
-    let mounted = pump.run(async move { native::mount_image(&task, network, &image).await }, || false, |_| {});
+    // Not an option: others of the machine can read command lines.
+    let token = std::env::var("SKIFF_TOKEN").ok().map(|token| token.parse()).transpose().context("SKIFF_TOKEN")?;
+    let open = OpenOptions { token, ..OpenOptions::default() };
+    let mounted = pump.run(async move { native::mount_image(&task, network, &image, open).await }, || false, |_| {});
     let status = mounted.with_context(|| format!("opening {name}"))?;
     Ok(Some(Box::new(status)))
 }

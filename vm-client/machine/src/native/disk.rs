@@ -45,9 +45,10 @@ pub async fn mount_image(
     machine: &Rc<Machine>,
     network: Rc<NativeNetwork>,
     image: &ImageRef,
+    options: OpenOptions,
 ) -> anyhow::Result<impl Fn() -> RemoteStatus + use<>> {
     let open_store = async |identity| Ok(MemoryStore::open(&Shelf::unlogged(), identity));
-    let disk = machine.open_image(network, image, OpenOptions::default(), open_store).await?;
+    let disk = machine.open_image(network, image, options, open_store).await?;
     machine.mount_root(Rc::clone(&disk)).await.context("mounting it")?;
     Ok(move || disk.base().transport().status())
 }
