@@ -37,7 +37,7 @@ export function tests(test, world) {
     assert.equal(build.workdir, "/src");
     for (const words of build.run) {
       const command = words.replace(/--mount=\S+\s+/g, "");
-      const env = { ...process.env, CARGO_TARGET_DIR: world.targetDir };
+      const env = { ...process.env, ...build.args, CARGO_TARGET_DIR: world.targetDir };
       // `target/release` of the recipe is the cache mount.
       const here = command.replaceAll("target/release/", `${world.targetDir}/release/`);
       await run("sh", ["-ec", here], { cwd: src, env, maxBuffer: 1 << 24 });
@@ -90,7 +90,7 @@ function parse(dockerfile) {
     const text = instruction.getArgumentsContent() ?? "";
     switch (instruction.getKeyword()) {
       case "FROM":
-        stage = { copy: [], run: [], env: {} };
+        stage = { copy: [], run: [], env: {}, args: {} };
         stages.set(words[2], stage);
         break;
       case "COPY": {
@@ -103,9 +103,10 @@ function parse(dockerfile) {
       case "RUN":
         stage.run.push(instruction.getRawArgumentsContent?.() ?? text);
         break;
-      case "ENV": {
+      case "ENV":
+      case "ARG": {
         const [name, ...value] = text.split("=");
-        stage.env[name] = value.join("=");
+        (instruction.getKeyword() === "ENV" ? stage.env : stage.args)[name] = value.join("=");
         break;
       }
       case "WORKDIR":

@@ -61,6 +61,8 @@ pub enum Life {
     Object,
 }
 
+type Listener = Closure<dyn FnMut(JsValue)>;
+
 /// What a socket tells its listeners.
 const EVENTS: [&str; 3] = ["message", "close", "error"];
 
@@ -76,7 +78,7 @@ pub struct Pump {
     sent_away: Cell<bool>,
     over: Cell<bool>,
     timer: RefCell<Option<(Duration, AbortHandle)>>,
-    listeners: RefCell<Vec<Closure<dyn FnMut(JsValue)>>>,
+    listeners: RefCell<Vec<Listener>>,
 }
 
 /// Checks what must be right before a connection becomes a WebSocket; `Err` is the refusal.
@@ -441,7 +443,7 @@ impl Pump {
     fn listen(self: &Rc<Self>) -> Result<()> {
         for name in EVENTS {
             let pump = Rc::clone(self);
-            let listener = Closure::<dyn FnMut(JsValue)>::new(move |event| pump.heard(name, event));
+            let listener = Listener::new(move |event| pump.heard(name, event));
             let target: &EventTarget = self.socket.as_ref();
             target.add_event_listener_with_callback(name, listener.as_ref().unchecked_ref())?;
             self.listeners.borrow_mut().push(listener);

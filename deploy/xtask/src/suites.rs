@@ -29,7 +29,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         }
     }
     let suites = |name: &str| wanted.is_empty() || wanted.contains(&name);
-    // These fetch and compile what only a deployment needs, and run when they are named.
+    // Compiles what only a deployment at the edge needs, and runs when it is named.
     let named = |name: &str| wanted.contains(&name);
     setup::for_tests()?;
     let mut total = Count::default();
@@ -50,17 +50,11 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     if suites("types") {
         say("types of the npm package");
         client::build()?;
-        match check::types() {
-            Ok(()) => total.passed += 1,
-            Err(error) => {
-                eprintln!("{error:#}");
-                total.failed += 1;
-            }
-        }
+        total.one(check::types());
     }
     if named("worker") {
         say("tests of the Worker in workerd");
-        worker::check()?;
+        total.one(worker::check());
         demo::run(&["--no-serve".to_owned()])?;
         shell::run(cargo().args([
             "build",
@@ -96,7 +90,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         }
         total.add(counted(&mut tests, libtest_line)?);
     }
-    if named("deploy") {
+    if suites("deploy") {
         say("tests of what is deployed");
         node::ensure_worker_packages()?;
         let mut tests = node::script("deploy/test/run.mjs");
@@ -122,6 +116,17 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
 }
 
 impl Count {
+    /// Adds something that passes or fails as one.
+    fn one(&mut self, result: Result<()>) {
+        match result {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                eprintln!("{error:#}");
+                self.failed += 1;
+            }
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
