@@ -140,7 +140,10 @@ pub async fn connect(url: &str, protocols: &str, origin: Option<&str>) -> Result
     if let Some(origin) = origin {
         request.headers_mut().insert("Origin", value(origin));
     }
-    match timeout(PATIENCE, tokio_tungstenite::connect_async_with_config(request, None, true)).await.expect("answers in time") {
+    match timeout(PATIENCE, tokio_tungstenite::connect_async_with_config(request, None, true))
+        .await
+        .expect("answers in time")
+    {
         Ok((stream, response)) => {
             let chosen = response.headers().get("Sec-WebSocket-Protocol");
             Ok((Socket { stream }, chosen.and_then(|chosen| chosen.to_str().ok()).map(str::to_owned)))

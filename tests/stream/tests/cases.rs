@@ -7,6 +7,7 @@ use stream_tests::world::{Setup, Target, World};
 mod access;
 mod ends;
 mod frames;
+mod guest;
 mod reads;
 mod tiers;
 mod urgency;
@@ -44,6 +45,6 @@ use cases;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let modules = [frames::CASES, access::CASES, reads::CASES, urgency::CASES, tiers::CASES, ends::CASES];
+    let modules = [frames::CASES, access::CASES, reads::CASES, urgency::CASES, tiers::CASES, ends::CASES, guest::CASES];
     modules.into_iter().flatten()
 }
