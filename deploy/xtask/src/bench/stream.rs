@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::bindgen::{self, Host};
 use crate::shell::{self, cargo, run, say};
 use crate::{apt, node, worker};
 
@@ -12,6 +13,8 @@ const PACKAGES: &[apt::Package] = &[
     apt::Package { name: "nginx", purpose: "the server to compare ours with", proof: "nginx" },
     apt::Package { name: "iproute2", purpose: "network namespaces for the simulated line", proof: "ip" },
 ];
+
+const WASM: &str = "wasm32-unknown-unknown";
 
 /// Builds and measures; options are the program's.
 pub(super) fn run_all(options: &[String]) -> Result<()> {
@@ -25,6 +28,10 @@ pub(super) fn run_all(options: &[String]) -> Result<()> {
     node::ensure_worker_packages()?;
     say("building block-server and what measures it for speed");
     run(cargo().args(["build", "--quiet", "--release", "-p", "block-server", "-p", "stream-bench"]))?;
+    say("building what opens chunks in browsers");
+    run(cargo().args(["build", "--quiet", "--profile", "wasm", "-p", "stream-open"]).args(["--target", WASM]))?;
+    let module = shell::target_dir().join(WASM).join("wasm/stream_open.wasm");
+    bindgen::bind(&module, &shell::build_dir().join("bench/open"), "open", Host::Web)?;
     let release = shell::target_dir().join("release");
     say("measuring; the open loop alone takes ten minutes (--minutes N)");
     let mut bench = shell::command(release.join("stream-bench"));

@@ -3,7 +3,7 @@
 //!
 //! - [`place`]: a store of its own, and the programs that serve it: block-server, nginx, the Worker.
 //! - [`peer`]: connections that ask and count; [`figures`]: what comes of it.
-//! - [`race`]: memory hits, closed loop. [`crowd`]: open loop with idle clients beside it. [`boots`]: cold boots.
+//! - [`race`]: memory hits, closed loop; what a browser does with a chunk. [`crowd`]: open loop with idle clients beside it. [`boots`]: cold boots.
 //! - [`link`]: a line of our own between two network namespaces; [`far`]: what is measured over it.
 //!
 //! Clients and servers share this machine: compare columns, do not quote them as capacity.
@@ -45,7 +45,7 @@ struct Options {
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// Only these parts.
-    #[arg(long, value_delimiter = ',', value_name = "PART", default_value = "race,worker,boots,link,crowd")]
+    #[arg(long, value_delimiter = ',', value_name = "PART", default_value = "race,worker,browser,boots,link,crowd")]
     parts: Vec<String>,
 }
 
@@ -93,13 +93,16 @@ fn measure(options: &Options) -> Result<()> {
         let measured = match part.as_str() {
             "race" => runtime.block_on(race::against_nginx(&place, seconds, &mut report)),
             "worker" => runtime.block_on(race::worker(&place, seconds, &mut report)),
+            "browser" => race::browser(&place, &mut report),
             "boots" => runtime.block_on(boots::measure(&place, seconds, &mut report)),
             "link" => runtime.block_on(link::measure(&place, &mut report)),
             "crowd" => {
                 let minutes = Duration::from_secs_f64(options.minutes.max(0.05) * 60.0);
                 runtime.block_on(crowd::measure(&place, seconds, minutes, &mut report))
             }
-            other => anyhow::bail!("there is no part {other:?}; there are race, worker, boots, link and crowd"),
+            other => {
+                anyhow::bail!("there is no part {other:?}; there are race, worker, browser, boots, link and crowd")
+            }
         };
         if let Err(error) = measured {
             report.left_out(part, &format!("{error:#}"));

@@ -4,17 +4,13 @@ use anyhow::{Context, Result, bail};
 use block_proto::frame::{ClientFrame, Hello, ServerFrame};
 use block_proto::{Hash, SUBPROTOCOL};
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-/// An open session.
+/// An open session. WebSocket by hand, and no more of it than is needed: what is measured are servers, and the clients of
+/// those that are compared cost the same.
 pub(crate) struct Socket {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    stream: BufReader<TcpStream>,
     request: u32,
     uncredited: u32,
     pub(crate) bytes: u64,
@@ -22,13 +18,35 @@ pub(crate) struct Socket {
 
 /// Credit is given back in steps, as clients do.
 const STEP: u32 = 256 * 1024;
+/// What a connection reads ahead.
+const READ_AHEAD: usize = 64 << 10;
+/// The longest message taken.
+const LONGEST: usize = 2 << 20;
+
+const BINARY: u8 = 0x82;
+const CLOSE: u8 = 0x88;
 
 impl Socket {
     pub(crate) async fn open(address: &str, manifest: Hash) -> Result<Self> {
-        let mut request = format!("ws://{address}/v1/ws").into_client_request()?;
-        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
-        let connected = tokio_tungstenite::connect_async_with_config(request, None, true).await;
-        let mut socket = Self { stream: connected.context("connecting")?.0, request: 0, uncredited: 0, bytes: 0 };
+        let tcp = TcpStream::connect(address).await.context("connecting")?;
+        tcp.set_nodelay(true)?;
+        let mut stream = BufReader::with_capacity(READ_AHEAD, tcp);
+        let request = format!(
+            "GET /v1/ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        if !line.starts_with("HTTP/1.1 101 ") {
+            bail!("no WebSocket but {line}");
+        }
+        while !line.trim().is_empty() {
+            line.clear();
+            stream.read_line(&mut line).await?;
+        }
+        let mut socket = Self { stream, request: 0, uncredited: 0, bytes: 0 };
         let hello = Hello {
             version_min: 1,
             version_max: 1,
@@ -46,16 +64,38 @@ impl Socket {
     }
 
     async fn send(&mut self, frame: &ClientFrame) -> Result<()> {
-        Ok(self.stream.send(Message::binary(frame.emit())).await?)
+        let message = frame.emit();
+        let mut framed = Vec::with_capacity(message.len() + 8);
+        framed.push(BINARY);
+        match u8::try_from(message.len()) {
+            Ok(len) if len < 126 => framed.push(0x80 | len),
+            _ => {
+                framed.push(0x80 | 126);
+                framed.extend_from_slice(&u16::try_from(message.len())?.to_be_bytes());
+            }
+        }
+        // Masked with zeros.
+        framed.extend_from_slice(&[0; 4]);
+        framed.extend_from_slice(&message);
+        Ok(self.stream.write_all(&framed).await?)
     }
 
     async fn receive(&mut self) -> Result<ServerFrame> {
-        loop {
-            match self.stream.next().await.context("the connection is lost")?? {
-                Message::Binary(message) => return Ok(ServerFrame::parse(&message)?),
-                Message::Close(frame) => bail!("closed: {frame:?}"),
-                _ => {}
-            }
+        let kind = self.stream.read_u8().await.context("the connection is lost")?;
+        let len = match self.stream.read_u8().await? {
+            126 => usize::from(self.stream.read_u16().await?),
+            127 => usize::try_from(self.stream.read_u64().await?)?,
+            len => usize::from(len),
+        };
+        if len > LONGEST {
+            bail!("a message of {len} bytes");
+        }
+        let mut message = vec![0; len];
+        self.stream.read_exact(&mut message).await?;
+        match kind {
+            BINARY => Ok(ServerFrame::parse(&Bytes::from(message))?),
+            CLOSE => bail!("closed: {}", String::from_utf8_lossy(message.get(2..).unwrap_or_default())),
+            other => bail!("a message of kind {other:#04x}"),
         }
     }
 
@@ -103,7 +143,7 @@ impl Http {
     pub(crate) async fn connect(address: &str) -> Result<Self> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::with_capacity(64 << 10, tcp), host: address.to_owned() })
+        Ok(Self { stream: BufReader::with_capacity(READ_AHEAD, tcp), host: address.to_owned() })
     }
 
     /// Gets a file that is there.

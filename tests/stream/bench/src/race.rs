@@ -1,6 +1,6 @@
 //! Memory hits in a closed loop: block-server beside nginx, the Worker beside block-server.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -207,5 +207,23 @@ pub(crate) async fn worker(place: &Place, time: Duration, report: &mut Report) -
         "worker",
         json!({ "p50_ms": ms(worker_p50), "p99_ms": worker_p99, "block_server_p50_ms": ms(p50), "bundle_bytes": bytes }),
     );
+    Ok(())
+}
+
+/// What a browser does with each chunk, in Chromium.
+pub(crate) fn browser(place: &Place, report: &mut Report) -> Result<()> {
+    let mut node = Command::new("node");
+    node.current_dir(&place.root).args(["tests/stream/bench/open.mjs", "build/bench/open"]).arg(place.store());
+    let output = node.stderr(Stdio::inherit()).output().context("starting node")?;
+    let figures: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("open.mjs tells no figures; is build/bench/open built?")?;
+    let median = figures["median_ms"].as_f64().context("no median")?;
+    report.row(
+        "client in Chromium: verify and decompress a chunk, median",
+        format!("{median:.3} ms"),
+        "under 0.4 ms",
+        (median < 0.4).into(),
+    );
+    report.value("browser", figures);
     Ok(())
 }
