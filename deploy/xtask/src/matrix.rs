@@ -40,8 +40,8 @@ fn programs(out: &mut String, before: &BTreeMap<String, String>) -> Result<()> {
          | script | tree | vmrun | Node |\n|---|---|---|---|\n",
     );
     for (name, set) in transcripts::scripts()? {
-        let found =
-            |place: &str| fs::read_to_string(results("transcripts/out", &format!("{name}.{place}.result"))).ok();
+        let output = |side: &str| fs::read_to_string(results("transcripts/out", &format!("{name}.{side}"))).ok();
+        let found = |place: &str| Some(if output("linux")? == output(place)? { "equal" } else { "different" });
         let key = format!("transcript {name}");
         match (found("vmrun"), found("node")) {
             (None, None) => {
@@ -50,8 +50,7 @@ fn programs(out: &mut String, before: &BTreeMap<String, String>) -> Result<()> {
                 let _ = writeln!(out, "{row}");
             }
             (native, node) => {
-                let cell =
-                    |result: Option<String>| result.map_or_else(|| "not run".to_owned(), |text| text.trim().to_owned());
+                let cell = |result: Option<&'static str>| result.unwrap_or("not run");
                 let _ = writeln!(out, "| `{key}` | {set} | {} | {} |", cell(native), cell(node));
             }
         }
