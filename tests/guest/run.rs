@@ -208,6 +208,31 @@ fn what_nothing_knows_is_told_by_name_and_program() {
 }
 
 #[test]
+fn a_core_file_is_one_that_readelf_understands() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let disk = work_dir().join("core.ext2");
+    std::fs::copy(image(), &disk).expect("the image can be copied");
+    let mut guest = Command::new(env!("CARGO_BIN_EXE_vmrun"));
+    guest.arg("--ext2").arg(&disk).args(["--write", "--cwd", "/root", "--", "/bin/core_file.static", "dump"]);
+    let output = run(guest, "core_file.static");
+    assert_eq!(text(&output), "setrlimit(RLIMIT_CORE, &limit) = 0\nchild: killed by ABRT\ncore 1\nstatus 0\n");
+    let core = work_dir().join("core");
+    let _ = std::fs::remove_file(&core);
+    check(Command::new("debugfs").arg("-R").arg(format!("dump /root/core {}", core.display())).arg(&disk));
+    let told = Command::new("readelf").args(["-nl"]).arg(&core).output().expect("readelf runs");
+    assert!(told.status.success() && told.stderr.is_empty(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told = String::from_utf8_lossy(&told.stdout);
+    for wanted in
+        ["CORE (Core file)", "NT_PRSTATUS", "NT_PRPSINFO", "NT_SIGINFO", "NT_AUXV", "NT_FILE", "/bin/core_file.static"]
+    {
+        assert!(told.contains(wanted), "{wanted} is not in\n{told}");
+    }
+    let content = std::fs::read(&core).expect("the core file was written");
+    let marker = b"This is in the core file";
+    assert!(content.windows(marker.len()).any(|bytes| bytes == marker), "the child's memory is not in its core file");
+}
+
+#[test]
 fn a_key_is_echoed_soon_beside_four_busy_loops() {
     use std::io::{Read as _, Write as _};
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -259,8 +284,10 @@ macro_rules! programs {
 }
 
 programs! {
+    aio
     auxiliary
     clocks
+    core_file
     credentials
     direct_sockets
     echo_beside_loops

@@ -19,6 +19,7 @@ use crate::loader::vdso::Vdso;
 use crate::mm::{self, Memory, OomOutcome};
 use crate::net::Net;
 use crate::profile::Profile;
+use crate::syscall::aio::Contexts;
 use crate::syscall::futex::FutexTable;
 use crate::syscall::table::Row;
 use crate::syscall::table_i386;
@@ -65,6 +66,8 @@ pub struct Kernel {
     pub uts: RefCell<Uts>,
     /// System V IPC and POSIX message queues.
     pub(crate) ipc: Ipc,
+    /// Contexts of io_setup(2).
+    pub(crate) aio: Contexts,
     /// What dmesg(1) shows.
     pub(crate) klog: KernelLog,
     /// Woken whenever a signal was sent to anybody, for sigtimedwait(2) and signalfd(2).
@@ -174,6 +177,7 @@ impl Kernel {
             profile: Profile::default(),
             uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
             ipc: Ipc::default(),
+            aio: Contexts::default(),
             klog: KernelLog::default(),
             signal_arrived: WaitQueue::new(),
             futexes: FutexTable::default(),

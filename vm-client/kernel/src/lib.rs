@@ -5,6 +5,7 @@
 //! [`host`]. Each guest thread is one future that loops "run, handle the exit, deliver signals" ([`task`]); system calls
 //! are functions in [`syscall`] that get a [`SyscallCx`].
 
+pub(crate) mod coredump;
 pub(crate) mod dump;
 pub mod fs;
 pub mod host;

@@ -1,5 +1,7 @@
 //! System calls: the context they run in, the tables, and the handlers by topic.
 
+mod absent;
+pub(crate) mod aio;
 mod attr;
 mod cx;
 mod directory;

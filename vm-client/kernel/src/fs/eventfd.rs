@@ -48,6 +48,11 @@ impl EventFd {
         Some(taken)
     }
 
+    /// Adds one, from the kernel; a full counter stays as it is.
+    pub(crate) fn signal(&self) {
+        self.try_add(1);
+    }
+
     fn try_add(&self, value: u64) -> bool {
         match self.count.get().checked_add(value).filter(|count| *count <= MAX) {
             None => false,

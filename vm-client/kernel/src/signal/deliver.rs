@@ -9,6 +9,7 @@ use vm_cpu::reg;
 use super::action::{DefaultAction, Handler, default_action};
 use super::describe::describe;
 use super::{Action, frame_i386, sa};
+use crate::coredump;
 use crate::ptrace::stop;
 use crate::task::{Task, WaitStatus};
 use crate::{Errno, SyscallCx, strace};
@@ -86,7 +87,7 @@ pub(crate) async fn deliver(cx: &SyscallCx) -> Next {
                 }
                 // Further signals interrupt the handler before its first instruction.
             }
-            Handler::Default => default(cx, &info),
+            Handler::Default => default(cx, &info).await,
         }
     }
     resolve_without_handler(task);
@@ -106,7 +107,7 @@ pub(crate) fn dequeue(task: &Task, wanted: SigSet) -> Option<SigInfo> {
     own.or_else(|| task.group.shared_pending.borrow_mut().take(wanted))
 }
 
-fn default(cx: &SyscallCx, info: &SigInfo) {
+async fn default(cx: &SyscallCx, info: &SigInfo) {
     let group = &cx.task.group;
     if group.unkillable.get() {
         return;
@@ -123,15 +124,10 @@ fn default(cx: &SyscallCx, info: &SigInfo) {
             cx.kernel.begin_group_exit(group, WaitStatus::Signaled { signal: info.signal, core: false });
         }
         DefaultAction::Core => {
-            cx.kernel.begin_group_exit(group, WaitStatus::Signaled { signal: info.signal, core: dumps_core(&cx.task) });
+            let core = coredump::write(cx, info).await;
+            cx.kernel.begin_group_exit(group, WaitStatus::Signaled { signal: info.signal, core });
         }
     }
-}
-
-/// Whether the status says that a core was dumped: as Linux with a core limit of zero and no core pattern program, no.
-fn dumps_core(task: &Task) -> bool {
-    let limit = task.group.rlimits.borrow().soft(crate::task::Resource::Core);
-    limit > 0 && task.group.dumpable.get() == 1
 }
 
 async fn handle(cx: &SyscallCx, action: &Action, handler: u64, info: &SigInfo) {

@@ -76,21 +76,21 @@ async fn writev(cx: &SyscallCx, [fd, iov, count, ..]: Args) -> Result<i64> {
     Ok(write_file(cx, &file, None, buffer).await? as i64)
 }
 
-async fn pread64(cx: &SyscallCx, [fd, addr, len, low, high, _]: Args) -> Result<i64> {
+pub(super) async fn pread64(cx: &SyscallCx, [fd, addr, len, low, high, _]: Args) -> Result<i64> {
     let at = offset(low, high)?;
     let file = cx.files().get(fd as i32)?;
     file.check_readable()?;
     Ok(read_file(cx, &file, Some(at), UserBuffer::one(addr, len)).await? as i64)
 }
 
-async fn pwrite64(cx: &SyscallCx, [fd, addr, len, low, high, _]: Args) -> Result<i64> {
+pub(super) async fn pwrite64(cx: &SyscallCx, [fd, addr, len, low, high, _]: Args) -> Result<i64> {
     let at = offset(low, high)?;
     let file = cx.files().get(fd as i32)?;
     file.check_writable()?;
     Ok(write_file(cx, &file, Some(at), UserBuffer::one(addr, len)).await? as i64)
 }
 
-async fn preadv(cx: &SyscallCx, [fd, iov, count, low, high, _]: Args) -> Result<i64> {
+pub(super) async fn preadv(cx: &SyscallCx, [fd, iov, count, low, high, _]: Args) -> Result<i64> {
     let at = offset(low, high)?;
     let file = cx.files().get(fd as i32)?;
     file.check_readable()?;
@@ -98,7 +98,7 @@ async fn preadv(cx: &SyscallCx, [fd, iov, count, low, high, _]: Args) -> Result<
     Ok(read_file(cx, &file, Some(at), buffer).await? as i64)
 }
 
-async fn pwritev(cx: &SyscallCx, [fd, iov, count, low, high, _]: Args) -> Result<i64> {
+pub(super) async fn pwritev(cx: &SyscallCx, [fd, iov, count, low, high, _]: Args) -> Result<i64> {
     let at = offset(low, high)?;
     let file = cx.files().get(fd as i32)?;
     file.check_writable()?;

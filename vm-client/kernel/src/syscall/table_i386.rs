@@ -2,13 +2,15 @@
 
 use super::table::{Row, build};
 use super::{
-    attr, directory, epoll, event_files, fcntl, fd, futex, identity, ipc, memory, mount, mqueue, names, open, pidfd,
-    poll, prctl, process, ptrace, random, read_write, resource, schedule, seccomp, signal, socket, stat, sync, system,
-    thread_area, time, timer, transfer, waitable_files, xattr,
+    absent, aio, attr, directory, epoll, event_files, fcntl, fd, futex, identity, ipc, memory, mount, mqueue, names,
+    open, pidfd, poll, prctl, process, ptrace, random, read_write, resource, schedule, seccomp, signal, socket, stat,
+    sync, system, thread_area, time, timer, transfer, waitable_files, xattr,
 };
 
 /// Every topic's rows.
 const TOPICS: &[&[Row]] = &[
+    absent::ROWS,
+    aio::ROWS,
     futex::ROWS,
     identity::ROWS,
     ipc::ROWS,

@@ -12,7 +12,7 @@ pub enum WaitStatus {
     Signaled {
         /// Which.
         signal: Signal,
-        /// Whether its default action is to dump core (no core is written here, the flag is set as if one were).
+        /// Whether a core file was written.
         core: bool,
     },
     /// A signal stopped it.
