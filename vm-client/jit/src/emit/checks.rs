@@ -287,13 +287,48 @@ impl Emitter<'_> {
             self.w().v128_or();
         }
         self.w().local_set(bad);
+        self.put_nans_right(shape, [x, y], unary, result);
+        self.w().local_get(bad).v128_any_true().i32_eqz();
+        self.push_host_rounds();
+        self.w().i32_and();
+    }
+
+    /// Pushes whether invalid operations and overflow have been noted and no lane is too small to be sure: then all lanes are
+    /// ordinary, infinite or NaNs.
+    pub(super) fn push_only_special(&mut self, what: Lanewise, shape: Shape, operands: &[u32], y: u32, result: u32) {
+        let double = shape.is_double();
+        let least = |single: f32, double_too: f64| {
+            if double { repeat64(double_too.to_bits()) } else { repeat32(single.to_bits()) }
+        };
+        self.push_magnitude(result, double);
+        self.w().v128_const(least(2.0 * f32::MIN_POSITIVE, 2.0 * f64::MIN_POSITIVE));
+        self.compare_whole(Compare::Lt, double);
+        for value in operands {
+            self.push_magnitude(*value, double);
+            self.w().v128_const(least(f32::MIN_POSITIVE, f64::MIN_POSITIVE));
+            self.compare_whole(Compare::Lt, double);
+            self.w().v128_or();
+        }
+        if what == Lanewise::Div {
+            self.w().local_get(y).v128_const(0);
+            self.compare_whole(Compare::Eq, double);
+            self.w().v128_or();
+        }
+        self.w().v128_any_true().i32_eqz();
+        self.push_noted();
+        self.w().i32_and();
+    }
+
+    /// Gives the NaNs of a result the bits that the processor gives them.
+    pub(super) fn put_nans_right(&mut self, shape: Shape, [x, y]: [u32; 2], unary: bool, result: u32) {
+        let (double, chosen) = (shape == Shape::Pd, self.vector_scratch(4));
         // An invalid operation gives the indefinite; else the first NaN, quiet.
         let quiet = if double { repeat64(1 << 51) } else { repeat32(1 << 22) };
         let indefinite = if double { repeat64(0xfff8 << 48) } else { repeat32(0xffc0_0000) };
         self.w().v128_const(indefinite);
         for value in &[y, x][..if unary { 1 } else { 2 }] {
             // What was chosen so far is the second of the selection: the operand goes first.
-            self.w().local_set(noted).local_get(*value).v128_const(quiet).v128_or().local_get(noted);
+            self.w().local_set(chosen).local_get(*value).v128_const(quiet).v128_or().local_get(chosen);
             self.w().local_get(*value).local_get(*value);
             self.compare_whole(Compare::Ne, double);
             self.w().v128_bitselect();
@@ -301,9 +336,6 @@ impl Emitter<'_> {
         self.w().local_get(result).local_get(result).local_get(result);
         self.compare_whole(Compare::Ne, double);
         self.w().v128_bitselect().local_set(result);
-        self.w().local_get(bad).v128_any_true().i32_eqz();
-        self.push_host_rounds();
-        self.w().i32_and();
     }
 
     /// Compares two values of a shape.

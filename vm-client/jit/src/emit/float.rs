@@ -141,6 +141,12 @@ impl Emitter<'_> {
         let unknown = |e: &Self, value: u32| !operands.iter().any(|o| o.1 == value && e.is_plain(o.0, shape));
         let mut checked = [x, y][usize::from(unary)..].to_vec();
         checked.retain(|value| unknown(self, *value));
+        // The same slot twice is looked at once.
+        if let [first, second] = operands
+            && first.0 == second.0
+        {
+            checked.retain(|value| *value != first.1);
+        }
         if matches!(what, Lanewise::Min | Lanewise::Max) {
             self.push_numbers(x, y, shape);
             for value in checked {
@@ -158,6 +164,13 @@ impl Emitter<'_> {
         self.close();
         // Else after a second look.
         if shape.is_packed() {
+            // Infinities and NaNs come in crowds.
+            self.push_only_special(what, shape, &checked, y, result);
+            self.open_if(None);
+            self.put_nans_right(shape, [x, y], unary, result);
+            self.take(op, shape, result);
+            self.w().br(2);
+            self.close();
             self.second_look(what, shape, x, y, result);
         } else {
             self.push_ordinary(result, shape);
