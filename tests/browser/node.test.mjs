@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 
-import { root, store } from "./world.mjs";
+import { root, store, until } from "./world.mjs";
 
 const CLI = `${root}vm-client/browser/npm/cli.mjs`;
 
@@ -22,6 +22,20 @@ function cli(words, { input = "", signal } = {}) {
 
 const run = (command, options = {}) =>
   cli(["run", "--image", `${store}/debian`, ...(options.flags ?? []), "--", ...command], options);
+
+/** What a machine tells of a program that asks for what does not exist, and of one that waits. */
+async function diagnosed(linux) {
+  await linux.run("/usr/bin/perl", ["-e", "syscall(4000); syscall(4000)"], { stdout: "pipe" });
+  const waits = await linux.spawn("/bin/cat", [], { stdin: "pipe" });
+  waits.write("x");
+  const diagnostics = await until(async () => {
+    const found = await linux.diagnostics();
+    return found.tasks.some(({ name, state }) => name === "cat" && state === "sleeping") && found;
+  }, "cat waits for its input");
+  waits.kill("SIGKILL");
+  await waits.ended;
+  return diagnostics;
+}
 
 export function tests(test, world) {
   test("a command's output and status come out", async () => {
@@ -117,6 +131,18 @@ export function tests(test, world) {
     assert.deepEqual([slow.status, received], [0, 2_000_000]);
 
     await assert.rejects(linux.run("/no/such/file", [], { stdout: "pipe" }), { code: "errno", errno: "ENOENT" });
+    const { missing, tasks, text: lines } = await diagnosed(linux);
+    assert.deepEqual(
+      missing.map(({ name, ...rest }) => ({ ...rest, number: /4000/.test(name) })),
+      [{ what: "system call", program: "perl", count: 2, number: true }],
+    );
+    const cat2 = tasks.find(({ name }) => name === "cat");
+    assert.match(cat2.call, /^read\(0x0, /);
+    assert.equal(cat2.state, "sleeping");
+    assert.match(cat2.waitsFor, /descriptor 0/);
+    assert.match(lines, /system call 4000 .*perl/);
+    assert.match(lines, new RegExp(`task ${cat2.tid} \\(cat\\)`));
+
     await linux.delete();
     await assert.rejects(linux.run("/bin/true"), { code: "closed" });
   }, { seconds: 120 });

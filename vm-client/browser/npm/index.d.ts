@@ -329,6 +329,16 @@ export interface FileSystem {
   watch(path: GuestPath, listener: (event: GuestFileEvent) => void): Promise<{ close(): void }>;
 }
 
+/** What there is to say when a program does not work. */
+export interface Diagnostics {
+  /** System calls, ioctls, options and instructions that do not exist here, with the program that asked for them. */
+  missing: { what: string; name: string; program: string; count: number }[];
+  /** Every task: its state in a word, the system call it is in ("" if none), and what it waits for. */
+  tasks: { tid: number; pid: number; ppid: number; name: string; state: string; call: string; waitsFor: string }[];
+  /** The same as lines to read. */
+  text: string;
+}
+
 /** A file that a guest program gave to the page with `download`. Read it once, by `stream` or `blob`. */
 export interface Download {
   /** Its name without directories. */
@@ -378,5 +388,7 @@ export class Linux {
   exportDisk(): Promise<Blob>;
   /** What the engine counted so far, by name; for finding out where time goes. */
   profile(): Promise<Record<string, number>>;
+  /** What programs asked for that does not exist here, and what each task waits for: for finding out why one hangs. */
+  diagnostics(): Promise<Diagnostics>;
   delete(): Promise<void>;
 }

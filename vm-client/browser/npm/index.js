@@ -437,6 +437,11 @@ export class Linux {
     return asSkiffError(exportPages(this.#overlay, unsaved));
   }
 
+  /** What programs asked for that does not exist here, and what each task waits for. */
+  async diagnostics() {
+    return this.#call({ type: "diagnostics" });
+  }
+
   /** What the engine counted so far, by name. */
   async profile() {
     return this.#call({ type: "profile" });

@@ -23,6 +23,7 @@ export type Request =
   // Answered at once.
   | { type: "ping"; id: number }
   | { type: "profile"; id: number }
+  | { type: "diagnostics"; id: number }
   | { type: "close"; id: number };
 
 export type Report =

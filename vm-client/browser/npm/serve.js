@@ -136,6 +136,10 @@ class Machine {
     this.kick();
   }
 
+  on_diagnostics() {
+    return this.#vm?.diagnostics() ?? { missing: [], tasks: [], text: "" };
+  }
+
   on_profile() {
     return this.#vm?.profile() ?? {};
   }

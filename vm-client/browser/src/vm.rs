@@ -313,12 +313,43 @@ impl Vm {
 
     /// What the engine counted so far, by name.
     pub fn profile(&self) -> js_sys::Object {
-        let figures = js_sys::Object::new();
-        for (name, value) in self.inner.machine.engine_figures() {
-            // Setting a property of a new plain object cannot fail.
-            let _ = js_sys::Reflect::set(&figures, &name.into(), &value.into());
+        let figures = self.inner.machine.engine_figures();
+        let fields: Vec<(&str, JsValue)> =
+            figures.iter().map(|(name, value)| (name.as_str(), (*value).into())).collect();
+        object(&fields)
+    }
+
+    /// What programs asked for that does not exist here, and what each task waits for.
+    pub fn diagnostics(&self) -> js_sys::Object {
+        let diagnostics = self.inner.machine.diagnostics();
+        let text = diagnostics.to_string();
+        let calls = diagnostics.unknown_calls.into_iter();
+        let calls =
+            calls.map(|(number, name, program, count)| ("system call", format!("{name} ({number})"), program, count));
+        let instructions = diagnostics.unknown_instructions.into_iter();
+        let instructions = instructions.map(|(name, count)| ("instruction", name, String::new(), count));
+        let missing = js_sys::Array::new();
+        for (what, name, program, count) in calls.chain(diagnostics.missing).chain(instructions) {
+            missing.push(&object(&[
+                ("what", what.into()),
+                ("name", name.into()),
+                ("program", program.into()),
+                ("count", (count as f64).into()),
+            ]));
         }
-        figures
+        let tasks = js_sys::Array::new();
+        for task in diagnostics.tasks {
+            tasks.push(&object(&[
+                ("tid", task.tid.into()),
+                ("pid", task.pid.into()),
+                ("ppid", task.ppid.into()),
+                ("name", task.name.into()),
+                ("state", task.state.into()),
+                ("call", task.call.unwrap_or_default().into()),
+                ("waitsFor", task.waits_for.into()),
+            ]));
+        }
+        object(&[("missing", missing.into()), ("tasks", tasks.into()), ("text", text.into())])
     }
 
     /// What it is doing.
@@ -343,6 +374,16 @@ impl Vm {
             losses: count(link.losses),
         }
     }
+}
+
+/// A plain object.
+fn object(fields: &[(&str, JsValue)]) -> js_sys::Object {
+    let object = js_sys::Object::new();
+    for (name, value) in fields {
+        // Setting a property of a new plain object cannot fail.
+        let _ = js_sys::Reflect::set(&object, &(*name).into(), value);
+    }
+    object
 }
 
 impl Drop for Vm {
