@@ -150,6 +150,134 @@ export function tests(test, world) {
     assert.equal((await sh("cat /web/late")).stdout, "whole\n");
   });
 
+  test("overlays lie on overlays, and each keeps its own differences", async () => {
+    const { tab, sh } = await page();
+    const start = (names) => tab.evaluate(async (names) => {
+      await globalThis.linux?.delete();
+      let dev = await api.HttpBytesDevice.create("debian.ext2");
+      for (const name of names) dev = await api.OverlayDevice.create(dev, await api.IDBDevice.create(name));
+      try {
+        globalThis.linux = await api.Linux.create({ mounts: [{ type: "ext2", path: "/", dev }], memory: 64 << 20 });
+        return "runs";
+      } catch (error) {
+        globalThis.linux = null;
+        return error.code;
+      }
+    }, names);
+    await start(["lesson"]);
+    await sh("echo lesson > /root/lesson; echo school > /etc/hostname; sync");
+    for (const pupil of ["ann", "bob"]) {
+      await start(["lesson", pupil]);
+      assert.equal((await sh(`cat /root/lesson /etc/hostname; ls /root; echo ${pupil} > /root/$(cat /root/lesson); echo ${pupil} > /root/mine; sync`)).stdout,
+        "lesson\nschool\nlesson\nnumbers\n");
+    }
+    await start(["lesson", "ann"]);
+    assert.equal((await sh("cat /root/mine /root/lesson; wc -l < /root/numbers")).stdout, "ann\nann\n200000\n");
+    // What lies below is as it was, until somebody changes it; then what was made on it is refused.
+    await start(["lesson"]);
+    assert.equal((await sh("cat /root/lesson; ls /root; echo x > /root/x; sync")).stdout, "lesson\nlesson\nnumbers\n");
+    assert.equal(await start(["lesson", "bob"]), "overlay-mismatch");
+    assert.equal(await start(["lesson", "new"]), "runs");
+    assert.equal((await sh("ls /root")).stdout, "lesson\nnumbers\nx\n");
+    assert.equal(await start(["lesson", "lesson"]), "bad-argument");
+  }, { seconds: 150 });
+
+  test("a disk that lies on another is refused while a tab changes that one", async () => {
+    const { tab, sh, make, context, host } = await page();
+    await make({ kind: "HttpBytesDevice", url: "debian.ext2", idb: "below" });
+    await sh("echo x > /root/x; sync");
+    const other = await open(context, host);
+    const refused = await other.tab.evaluate(async () => {
+      const below = await api.OverlayDevice.create(await api.HttpBytesDevice.create("debian.ext2"), await api.IDBDevice.create("below"));
+      const dev = await api.OverlayDevice.create(below, await api.IDBDevice.create("above"));
+      return api.Linux.create({ mounts: [{ type: "ext2", path: "/", dev }] }).then(() => "runs", (error) => [error.code, error.message]);
+    });
+    assert.deepEqual(refused, ["overlay-busy", 'another tab is changing the disk "below", on which this one lies']);
+    assert.equal(await tab.evaluate(() => globalThis.linux.disk.persistent), true);
+  });
+
+  test("an IDBDevice is a directory that guest and page read, and stays", async () => {
+    const { tab, context, host } = await page();
+    const start = (tab) => tab.evaluate(async () => {
+      globalThis.files = await api.IDBDevice.create("files");
+      const dev = await api.HttpBytesDevice.create("debian.ext2");
+      const mounts = [{ type: "ext2", path: "/", dev }, { type: "dir", path: "/srv/files", dev: globalThis.files }];
+      globalThis.linux = await api.Linux.create({ mounts, memory: 64 << 20 });
+    });
+    const read = (tab, path) => tab.evaluate(async (path) => (await globalThis.files.readFileAsBlob(path))?.text() ?? null, path);
+    await start(tab);
+    const run = (tab, command) => tab.evaluate((command) => globalThis.linux
+      .run("/bin/sh", ["-c", command], { stdout: "pipe", uid: 1000, gid: 1000 })
+      .then(({ stdout }) => new TextDecoder().decode(stdout)), command);
+    assert.equal(await run(tab, "cd /srv/files && ls && mkdir d && echo kept > d/a && chmod 700 d/a && stat -c '%a %u' d/a; sync"), "700 1000\n");
+    assert.equal(await read(tab, "/d/a"), "kept\n");
+    assert.equal(await read(tab, "d/none"), null);
+    assert.equal(await read(tab, "/d"), null);
+    await tab.evaluate(() => globalThis.linux.delete());
+    // Without a machine that has it, too.
+    assert.equal(await read(tab, "/d/a"), "kept\n");
+    const again = await open(context, host);
+    await start(again.tab);
+    assert.equal(await run(again.tab, "cat /srv/files/d/a; ls /srv"), "kept\nfiles\n");
+    assert.equal(await again.tab.evaluate(async () => (await api.IDBDevice.create("never")).readFileAsBlob("/x")), null);
+  });
+
+  test("more disks than one: a second ext2, one out of the page's files, and a root of plain files", async () => {
+    const { tab, sh, host } = await page();
+    host.files.set("/other/disk.ext2", readFileSync(host.image));
+    const said = await tab.evaluate(async () => {
+      const web = await api.WebDevice.create("other");
+      const idb = await api.IDBDevice.create("second");
+      const second = await api.OverlayDevice.create(await api.FileDevice.create(web, "disk.ext2"), idb);
+      const data = await api.DataDevice.create();
+      await data.writeFile("/held.ext2", new Uint8Array(await (await fetch("other/disk.ext2")).arrayBuffer()));
+      const mounts = [
+        { type: "ext2", path: "/", dev: await api.HttpBytesDevice.create("debian.ext2") },
+        { type: "ext2", path: "/mnt/second", dev: second },
+        { type: "ext2", path: "/mnt/held", dev: await api.FileDevice.create(data, "held.ext2") },
+      ];
+      globalThis.linux = await api.Linux.create({ mounts, memory: 64 << 20 });
+      const missing = await api.FileDevice.create(data, "/absent");
+      return api.Linux.create({ mounts: [{ type: "ext2", path: "/", dev: missing }] }).catch(({ code }) => code);
+    });
+    assert.equal(said, "image-not-found");
+    assert.equal((await sh("cat /mnt/second/etc/hostname /mnt/held/etc/hostname; echo two > /mnt/second/etc/hostname; cat /etc/hostname; sync")).stdout, "webvm\nwebvm\nwebvm\n");
+    const { stdout: mounts } = await sh("cat /mnt/second/etc/hostname /proc/mounts");
+    assert.match(mounts, /^two\n/);
+    for (const line of ["/dev/vdb /mnt/second ext2 rw", "/dev/vdc /mnt/held ext2 rw"]) assert.ok(mounts.includes(`\n${line}`), mounts);
+
+    host.files.set("/index.list", "etc/\n");
+    host.files.set("/etc/index.list", "motd\n");
+    host.files.set("/etc/motd", "from the web\n");
+    const motd = await tab.evaluate(async () => {
+      await globalThis.linux.delete();
+      globalThis.linux = await api.Linux.create();
+      return [await globalThis.linux.fs.readFile("/etc/motd", "utf8"), globalThis.linux.disk.persistent];
+    });
+    assert.deepEqual(motd, ["from the web\n", false]);
+  }, { seconds: 120 });
+
+  test("mounts that make no sense are refused before anything starts", async () => {
+    const { tab } = await page();
+    const codes = await tab.evaluate(async () => {
+      const dev = await api.HttpBytesDevice.create("debian.ext2");
+      const idb = await api.IDBDevice.create("a");
+      const over = await api.OverlayDevice.create(dev, idb);
+      const root = { type: "ext2", path: "/", dev };
+      const wrong = [
+        [{ type: "ext2", path: "/x", dev }],
+        [{ type: "ext2", path: "/", dev: idb }],
+        [root, { type: "dir", path: "relative", dev: idb }],
+        [root, { type: "dir", path: "/a", dev }],
+        [root, { type: "nfs", path: "/a", dev }],
+        [{ ...root, dev: over }, { type: "dir", path: "/a", dev: idb }],
+      ];
+      const refuse = (mounts) => api.Linux.create({ mounts }).then(() => "runs", ({ code }) => code);
+      return Promise.all(wrong.map(refuse));
+    });
+    assert.deepEqual(codes, ["bad-argument", "bad-argument", "bad-argument", "bad-argument", "unsupported", "bad-argument"]);
+  });
+
   test("a pinned key refuses what it did not sign", async () => {
     const { make, sh, host } = await page();
     const record = JSON.parse(readFileSync(`${store}/t/debian/latest.json`, "utf8"));

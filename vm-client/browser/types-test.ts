@@ -3,6 +3,7 @@
 import {
   CloudDevice,
   DataDevice,
+  FileDevice,
   GitHubDevice,
   HttpBytesDevice,
   IDBDevice,
@@ -24,8 +25,12 @@ export async function terminal(write: (text: Uint8Array) => void, element: HTMLE
       { type: "proc", path: "/proc" },
       { type: "sys", path: "/sys" },
     ],
+    networkInterface: { authKey: "key", loginUrlCb: (url) => console.log(url), stateUpdateCb: (state) => console.log(state) },
   });
   cx.setConsole(element);
+  cx.setKmsCanvas(document.createElement("canvas"), 1024, 768);
+  const activate = cx.setActivateConsole((vt) => console.log(vt));
+  activate(1);
   const read = cx.setCustomConsole((data, vt) => (vt === 1 ? write(data) : undefined), 80, 24);
   for (const character of "ls\r") read(character.charCodeAt(0));
   cx.registerCallback("cpuActivity", (state) => console.log(state === "ready"));
@@ -57,9 +62,15 @@ export async function devices(): Promise<Linux> {
   await data.writeFile("/input.txt", "text");
   await data.writeFile("/input.bin", new Uint8Array(3));
   const web = await WebDevice.create("files");
+  const files = await IDBDevice.create("files");
+  const chained = await OverlayDevice.create(overlay, await IDBDevice.create("fork"));
+  const output: Blob | null = await files.readFileAsBlob("/output.txt");
+  console.log(output?.size);
   return Linux.create({
     mounts: [
-      { type: "ext2", path: "/", dev: overlay },
+      { type: "ext2", path: "/", dev: chained },
+      { type: "ext2", path: "/mnt", dev: await FileDevice.create(web, "other.ext2") },
+      { type: "dir", path: "/files", dev: files },
       { type: "dir", path: "/web", dev: web },
       { type: "dir", path: "/data", dev: data },
     ],

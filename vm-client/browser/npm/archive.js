@@ -1,10 +1,10 @@
 // A disk's saved changes as one file, to keep or to carry to another browser.
 //
 // The file: "SKIFFDSK", the length of the header (u32, little-endian as everything), the header as JSON
-// `{ version: 1, manifest, pages, made }`, then for each page its number (f64) and its 4096 bytes, then the CRC-32 of all
+// `{ version: 1, manifest, stamp, pages, made }`, then for each page its number (f64) and its 4096 bytes, then the CRC-32 of all
 // that (u32). The manifest says which image the pages belong to: they fit no other.
 
-import { PAGE_BYTES, PAGES_PER_ROW, ROW_BYTES, completion, databaseName, openDatabase, overlayError, result } from "./overlay.js";
+import { PAGE_BYTES, PAGES_PER_ROW, ROW_BYTES, completion, databaseName, newStamp, openDatabase, overlayError, result, stampOf } from "./overlay.js";
 
 const MAGIC = new TextEncoder().encode("SKIFFDSK");
 const RECORD = 8 + PAGE_BYTES;
@@ -31,7 +31,7 @@ export async function exportPages(name, unsaved) {
     const covered = new Set(unsaved ? [...unsaved.numbers, ...unsaved.deleted] : []);
     const stored = covered.size ? await storedOf(pages, covered) : 0;
     const count = (await result(pages.count())) - stored + (unsaved?.numbers.length ?? 0);
-    const { add, finish } = begin(head.manifest, count);
+    const { add, finish } = begin(head.manifest, stampOf(head), count);
     if (unsaved) add(recordsOf(unsaved.numbers, (index) => unsaved.pages.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES)));
     let range = null;
     for (;;) {
@@ -49,7 +49,7 @@ export async function exportPages(name, unsaved) {
 
 /** Changes that are nowhere but in a machine's memory. */
 export function exportUnsaved(manifest, { numbers, pages }) {
-  const { add, finish } = begin(manifest, numbers.length);
+  const { add, finish } = begin(manifest, newStamp(), numbers.length);
   add(recordsOf(numbers, (index) => pages.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES)));
   return finish();
 }
@@ -71,8 +71,8 @@ function recordsOf(numbers, page) {
 }
 
 /** The head of a file, and what adds to it and ends it. */
-function begin(manifest, count) {
-  const header = new TextEncoder().encode(JSON.stringify({ version: 1, manifest, pages: count, made: new Date().toISOString() }));
+function begin(manifest, stamp, count) {
+  const header = new TextEncoder().encode(JSON.stringify({ version: 1, manifest, stamp, pages: count, made: new Date().toISOString() }));
   const crc = new Crc32();
   const parts = [];
   const add = (bytes) => (crc.update(bytes), parts.push(bytes));
@@ -133,7 +133,7 @@ export async function importPages(name, file) {
     head.onsuccess = () => {
       taken = head.result?.epoch !== epoch;
       if (taken) return finish.abort();
-      finish.objectStore("meta").put({ manifest: header.manifest, epoch }, "head");
+      finish.objectStore("meta").put({ manifest: header.manifest, epoch, stamp: header.stamp ?? newStamp() }, "head");
     };
     await finished.catch((error) => {
       throw taken ? overlayError("OverlayBusy", "another tab took over the disk during the import") : error;
@@ -162,6 +162,7 @@ async function check(file) {
   if (version !== 1) throw bad(`its version is ${version}; this client reads version 1`);
   if (!/^[0-9a-f]{64}$/.test(manifest) || !Number.isSafeInteger(pages) || pages < 0) throw bad("its header makes no sense");
   if (file.size !== start + pages * RECORD + 4) throw bad(`it has ${file.size} bytes, its header says ${start + pages * RECORD + 4}`);
+  if (header.stamp !== undefined && !/^[ -~]{1,64}$/.test(header.stamp)) throw bad("its header makes no sense");
   const crc = new Crc32();
   crc.update(await slice(file, 0, start));
   let last = -1;

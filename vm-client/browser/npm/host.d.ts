@@ -33,6 +33,7 @@ export type Change = [Float64Array, Uint8Array[], Float64Array, number[], Uint8A
 /** Written pages, owned by this session until another takes over. */
 export interface PageStore {
   epoch(): number;
+  stamp(): string;
   rowKeys(): Float64Array;
   rows(): Uint8Array;
   load(keys: Float64Array): Promise<(Uint8Array | undefined)[]>;

@@ -10,8 +10,18 @@ export class SkiffError extends Error implements Failure {
   manifest?: string;
 }
 
+/** What can be mounted. */
+export class Device {
+  delete(): void;
+}
+
+/** What holds an ext2 file system. */
+export class BlockDevice extends Device {
+  private readonly block: true;
+}
+
 /** A disk that is only read, streamed from a server or a static host. */
-export class CloudDevice {
+export class CloudDevice extends BlockDevice {
   /**
    * `STORE_URL/name[@tag|@b3:HASH]`; the URL may be relative to the page. `wss:` and `https:` are both understood: the
    * client uses whichever of WebSocket and plain HTTP works.
@@ -27,53 +37,59 @@ export class CloudDevice {
   ): Promise<CloudDevice>;
   readonly kind: "cloud";
   readonly image: string;
-  delete(): void;
 }
 
 /** An ext2 file that is only read, on any web server that serves byte ranges. Other origins must expose `Content-Range`. */
-export class HttpBytesDevice {
+export class HttpBytesDevice extends BlockDevice {
   static create(url: string): Promise<HttpBytesDevice>;
   readonly kind: "bytes";
   readonly image: string;
-  delete(): void;
 }
 
 /**
  * An ext2 file that is only read, cut into pieces for a static host: `URL.meta` with its size, and `URL.cNNNNNN.txt`
  * (hexadecimal) for each 128 KiB. `image-tools export --layout github` makes them.
  */
-export class GitHubDevice {
+export class GitHubDevice extends BlockDevice {
   static create(url: string): Promise<GitHubDevice>;
   readonly kind: "github";
   readonly image: string;
-  delete(): void;
 }
 
-/** What an overlay can lie on. */
-export type BaseDevice = CloudDevice | HttpBytesDevice | GitHubDevice;
+/**
+ * An ext2 file in another device: on a web server, among the files that the page hands in, or in this browser's storage. The
+ * latter two are read into memory when a machine starts.
+ */
+export class FileDevice extends BlockDevice {
+  /** For a file of a `WebDevice` this is an `HttpBytesDevice`. */
+  static create(parent: WebDevice | DataDevice | IDBDevice, fileName: string): Promise<FileDevice | HttpBytesDevice>;
+}
 
 /**
  * A tree of plain files on a web server, for a mount of type `dir`; read-only. A directory has a file `index.list` with the
  * names in it, one a line. The URL may be relative to the page.
  */
-export class WebDevice {
+export class WebDevice extends Device {
   static create(url: string): Promise<WebDevice>;
   readonly url: string;
-  delete(): void;
 }
 
 /** Files that the page hands in, for a mount of type `dir`; the guest can read them, and not run them. */
-export class DataDevice {
+export class DataDevice extends Device {
   static create(): Promise<DataDevice>;
   /** Puts a file at a path such as `/name`, in place of one that is there; resolves when running machines have it. */
   writeFile(path: string, contents: string | Uint8Array): Promise<void>;
-  delete(): void;
 }
 
-/** Room for a disk's changes in this browser's IndexedDB. */
-export class IDBDevice {
+/** Room in this browser's IndexedDB: for a disk's changes, or for files where it is mounted as a `dir`. */
+export class IDBDevice extends Device {
   static create(name: string): Promise<IDBDevice>;
   readonly name: string;
+  /**
+   * A file of a device that is mounted as a `dir`, by its path in the device; null when it is not there. Without a machine that
+   * has it mounted, one is started for as long as it takes.
+   */
+  readFileAsBlob(path: string): Promise<Blob | null>;
   /** The manifest that the saved changes belong to, in hex; null when there are none. */
   manifest(): Promise<string | null>;
   /** The names of all disks that this origin keeps changes of; empty where the browser does not tell. */
@@ -87,34 +103,39 @@ export class IDBDevice {
    * checked first: one that is damaged is refused with `bad-archive` and changes nothing.
    */
   import(file: Blob): Promise<{ manifest: string; pages: number }>;
-  delete(): void;
 }
 
-/** A base that is only read, and the changes to it. */
-export class OverlayDevice {
+/**
+ * A base that is only read, and the changes to it. A base that is an overlay itself stays as it is, so that several disks can
+ * lie on one: each has only its own differences. The changes of an upper disk belong to one state of the lower one, and are refused
+ * with `overlay-mismatch` once the lower one is changed.
+ */
+export class OverlayDevice extends BlockDevice {
   static create(
-    base: BaseDevice,
+    base: BlockDevice,
     idb: IDBDevice,
     options?: {
       /** With another tab on the same changes: run on a throw-away copy of the base and send a notice, or fail. */
       whenBusy?: "copy" | "fail";
     },
   ): Promise<OverlayDevice>;
-  delete(): void;
 }
 
 export type MountPointConfiguration =
   | {
-      /** The root is `ext2`, and comes first. */
+      /** A disk; the root comes first. A mount point that is not there is made. */
       type: "ext2";
       path: string;
-      dev: BaseDevice | OverlayDevice;
+      dev: BlockDevice;
     }
   | {
-      /** A directory that the page gives. A mount point that the image does not have is made. */
+      /**
+       * A directory: of a web server or of the page, which are only read, or of this browser, which everybody in the guest may
+       * write. A mount point that is not there is made.
+       */
       type: "dir";
       path: string;
-      dev: WebDevice | DataDevice;
+      dev: WebDevice | DataDevice | IDBDevice;
     }
   | {
       /** May be named, and are mounted anyway. */
@@ -123,8 +144,19 @@ export type MountPointConfiguration =
       dev?: undefined;
     };
 
+/** CheerpX's way to the Tailscale network. It may be given and is not used: the machine has no network outside itself. */
+export interface NetworkInterface {
+  authKey?: string;
+  controlUrl?: string;
+  loginUrlCb?: (url: string) => void;
+  stateUpdateCb?: (state: number) => void;
+  netmapUpdateCb?: (map: unknown) => void;
+}
+
 export interface LinuxOptions {
-  mounts: MountPointConfiguration[];
+  /** Without any, the files of the page's own server are the root, as a `WebDevice`. */
+  mounts?: MountPointConfiguration[];
+  networkInterface?: NetworkInterface;
   /** Guest memory in bytes, 512 MiB unless told. */
   memory?: number;
   /** How often code is interpreted before it is compiled: 0 compiles everything at once, "off" nothing. */
@@ -352,9 +384,12 @@ export interface Download {
 /** One machine. */
 export class Linux {
   /** Opens the root disk and starts a kernel; rejects with a reason, never hangs. */
-  static create(options: LinuxOptions): Promise<Linux>;
-  /** The manifest that runs, and whether changes are kept. */
-  readonly disk: { manifest: string; persistent: boolean; persistence?: Events["persistence"] };
+  static create(options?: LinuxOptions): Promise<Linux>;
+  /**
+   * The root: the manifest that runs (null for a `dir`), what its changes are bound to (another hash where it lies on other changes),
+   * and whether they are kept.
+   */
+  readonly disk: { manifest: string | null; identity?: string; persistent: boolean; persistence?: Events["persistence"] };
   readonly stats?: Stats;
   readonly fs: FileSystem;
   run(fileName: string, args?: string[], options?: RunOptions): Promise<RunResult>;
@@ -366,6 +401,15 @@ export class Linux {
     rows: number,
     vt?: number,
   ): (keyCode: number | string) => void;
+  /**
+   * Has `callback` told which virtual terminal comes to the front; the function returned brings one there. Programs do not do so by
+   * themselves, for there is no graphical terminal.
+   */
+  setActivateConsole(callback: (vt: number) => void): (vt: number) => void;
+  /** There are no graphics: the canvas stays as it is, and a `notice` says so. */
+  setKmsCanvas(canvas: HTMLCanvasElement, width: number, height: number): void;
+  /** Rejects with `unsupported`: there is no network outside the machine. */
+  networkLogin(): Promise<never>;
   input(data: string | Uint8Array, vt?: number): void;
   resizeConsole(columns: number, rows: number, vt?: number): void;
   registerCallback<E extends keyof Events>(event: E, callback: (value: Events[E]) => void): void;
@@ -376,9 +420,9 @@ export class Linux {
   upload(files: Iterable<File>, vt?: number): Promise<string[]>;
   /**
    * Shows the store of a private image another token. Reads wait while the old one is no longer accepted, so a tab may live
-   * longer than its first token.
+   * longer than its first token. `path` is where the image is mounted, `/` unless told.
    */
-  setToken(token: string): Promise<void>;
+  setToken(token: string, path?: string): Promise<void>;
   /** Waits until everything written so far is safely stored. */
   sync(): Promise<void>;
   /**

@@ -1,179 +1,30 @@
 // The page's side of a machine: CheerpX's names and shapes, over messages to a worker (`protocol.d.ts`).
 
-import { exportPages, exportUnsaved, importPages } from "./archive.js";
+import { exportPages, exportUnsaved } from "./archive.js";
 import { TextConsole } from "./console.js";
+import { DataDevice, IDBDevice } from "./devices.js";
+import { SkiffError, asSkiffError, bad } from "./error.js";
 import { FileSystem, freeName } from "./fs.js";
-import { IndexedDbPages } from "./overlay.js";
+import { mountsOf } from "./mounts.js";
 import { Process, encodeInput } from "./process.js";
+
+export {
+  CloudDevice,
+  DataDevice,
+  FileDevice,
+  GitHubDevice,
+  HttpBytesDevice,
+  IDBDevice,
+  OverlayDevice,
+  WebDevice,
+} from "./devices.js";
+export { SkiffError } from "./error.js";
 
 const DEFAULT_MEMORY = 512 * 1024 * 1024;
 /** Opening fails when nothing has been heard from the server for this long. */
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** A machine that has not answered for so long is told of. */
 const DEFAULT_ANSWER_MS = 20_000;
-
-export class SkiffError extends Error {
-  constructor(failure) {
-    super(failure.message);
-    this.name = "SkiffError";
-    Object.assign(this, failure);
-  }
-}
-
-/** A disk of a server: `STORE_URL/name[@tag|@b3:HASH]`. With a `publicKey`, only a tag that it signed is believed; with a `token`, private. */
-export class CloudDevice {
-  /** Not enumerable: a token is a secret, and devices get printed. */
-  #token;
-
-  static async create(url, { publicKey, token } = {}) {
-    return new CloudDevice(absoluteImage(url), publicKey, token);
-  }
-
-  constructor(image, publicKey, token) {
-    this.kind = "cloud";
-    this.image = image;
-    this.publicKey = publicKey;
-    this.#token = token;
-  }
-
-  static tokenOf(device) {
-    return #token in device ? device.#token : undefined;
-  }
-
-  delete() {}
-}
-
-/** An ext2 file on any web server that serves byte ranges. */
-export class HttpBytesDevice {
-  static async create(url) {
-    return new HttpBytesDevice(absoluteUrl(url, "HttpBytesDevice"));
-  }
-
-  constructor(image) {
-    this.kind = "bytes";
-    this.image = image;
-  }
-
-  delete() {}
-}
-
-/** An ext2 file cut into `URL.meta` and `URL.cNNNNNN.txt` of 128 KiB, for static hosts such as GitHub Pages. */
-export class GitHubDevice {
-  static async create(url) {
-    return new GitHubDevice(absoluteUrl(url, "GitHubDevice"));
-  }
-
-  constructor(image) {
-    this.kind = "github";
-    this.image = image;
-  }
-
-  delete() {}
-}
-
-/** A tree of plain files on a web server, with an `index.list` of names in each directory; for a mount of type `dir`. */
-export class WebDevice {
-  static async create(url) {
-    return new WebDevice(absoluteUrl(url || "./", "WebDevice"));
-  }
-
-  constructor(url) {
-    this.url = url;
-  }
-
-  delete() {}
-}
-
-/** Files that the page hands in; for a mount of type `dir`. */
-export class DataDevice {
-  static #next = 1;
-  #files = new Map();
-  #machines = new Set();
-
-  static async create() {
-    return new DataDevice(DataDevice.#next++);
-  }
-
-  constructor(number) {
-    this.number = number;
-  }
-
-  /** Puts a file at a path such as `/name`, in place of one that is there. Directories on the way come by themselves. */
-  async writeFile(path, contents) {
-    if (typeof path !== "string" || !path.startsWith("/") || path.endsWith("/")) {
-      throw new SkiffError(bad(`DataDevice.writeFile wants a path such as "/name", not ${JSON.stringify(path)}`));
-    }
-    const data = encodeInput(contents);
-    this.#files.set(path, data);
-    await Promise.all([...this.#machines].map((write) => write(path, data)));
-  }
-
-  /** For `Linux`: the files so far, and a function that is told of every later one. */
-  attach(write) {
-    this.#machines.add(write);
-    return { files: Array.from(this.#files, ([path, data]) => ({ path, data })), detach: () => this.#machines.delete(write) };
-  }
-
-  delete() {
-    this.#files.clear();
-  }
-}
-
-const isBase = (device) => [CloudDevice, HttpBytesDevice, GitHubDevice].some((kind) => device instanceof kind);
-
-/** Room for a disk's changes in this browser. */
-export class IDBDevice {
-  static async create(name) {
-    if (typeof name !== "string" || name === "") throw new SkiffError(bad("IDBDevice.create wants a name"));
-    return new IDBDevice(name);
-  }
-
-  constructor(name) {
-    this.name = name;
-  }
-
-  /** The manifest that the saved changes belong to, in hex; null when there are none. */
-  async manifest() {
-    return IndexedDbPages.manifestOf(this.name);
-  }
-
-  /** The names of all disks that this origin keeps changes of. */
-  static async list() {
-    return IndexedDbPages.names();
-  }
-
-  /** Forgets every change. The machine that uses them must be deleted first. */
-  async reset() {
-    await asSkiffError(IndexedDbPages.remove(this.name));
-  }
-
-  /** Every stored change as one file. A machine that runs should `sync()` before. */
-  async export() {
-    return asSkiffError(exportPages(this.name));
-  }
-
-  /** Puts an exported file in the place of the changes there are. The machine that uses them must be deleted first. */
-  async import(file) {
-    return asSkiffError(importPages(this.name, file));
-  }
-
-  delete() {}
-}
-
-/** A base that is only read, and the changes to it. */
-export class OverlayDevice {
-  static async create(base, idb, { whenBusy = "copy" } = {}) {
-    if (!isBase(base)) throw new SkiffError(bad("OverlayDevice.create wants a CloudDevice, HttpBytesDevice or GitHubDevice as its base"));
-    if (!(idb instanceof IDBDevice)) throw new SkiffError(bad("OverlayDevice.create wants an IDBDevice for the changes"));
-    return new OverlayDevice(base, idb, whenBusy);
-  }
-
-  constructor(base, idb, whenBusy) {
-    Object.assign(this, { base, idb, whenBusy });
-  }
-
-  delete() {}
-}
 
 export class Linux {
   #port;
@@ -189,6 +40,7 @@ export class Linux {
   #askedToPersist = false;
   #overlay;
   #pulse;
+  #toldOfCanvas = false;
   #detach = [];
 
   static async create({
@@ -207,21 +59,19 @@ export class Linux {
     onNotice,
     onStats,
   } = {}) {
-    const disk = rootOf(mounts);
+    // What is wrong with the arguments is told before anything is started.
+    const plan = await mountsOf(mounts);
+    if (jit !== undefined && jit !== "off" && !(Number.isInteger(jit) && jit >= 0)) {
+      throw new SkiffError(bad(`jit is "off" or how often code is interpreted before it is compiled, not ${jit}`));
+    }
+    if (x87 !== "exact" && x87 !== "fast") throw new SkiffError(bad(`x87 is "exact" or "fast", not ${x87}`));
     const port = worker ?? startWorker();
     const linux = new Linux(port);
     linux.#locale = locale;
     if (onNotice) linux.registerCallback("notice", onNotice);
     if (onStats) linux.registerCallback("stats", onStats);
-    if (jit !== undefined && jit !== "off" && !(Number.isInteger(jit) && jit >= 0)) {
-      throw new SkiffError({ code: "bad-argument", message: `jit is "off" or how often code is interpreted before it is compiled, not ${jit}` });
-    }
     let opened;
-    if (x87 !== "exact" && x87 !== "fast") {
-      throw new SkiffError({ code: "bad-argument", message: `x87 is "exact" or "fast", not ${x87}` });
-    }
-    const trees = treesOf(mounts).map(({ path, dev }) => linux.#tree(path, dev, () => opened));
-    const options = { ...disk, trees, memory, columns, rows, jit, x87 };
+    const options = { mounts: plan.map((mount) => linux.#attach(mount, () => opened)), memory, columns, rows, jit, x87 };
     const late = { code: "unreachable", message: `the image did not open within ${Math.round(timeout / 1000)} s` };
     let timer;
     try {
@@ -236,7 +86,7 @@ export class Linux {
     }
     linux.#watchPage();
     linux.#watchWorker(answerWithin);
-    linux.#overlay = disk.overlay;
+    linux.#overlay = plan[0].disk?.overlay;
     if (timeZone !== undefined) linux.#timeZone = await linux.#zoneOf(timeZone);
     return linux;
   }
@@ -258,15 +108,18 @@ export class Linux {
     };
   }
 
-  /** What the worker is told of a directory that the page gives. */
-  #tree(path, dev, opened) {
-    if (dev instanceof WebDevice) return { path, url: dev.url };
-    const { files, detach } = dev.attach(async (name, data) => {
-      await opened();
-      if (!this.#closed) await this.#call({ type: "data", device: dev.number, path: name, data });
-    });
-    this.#detach.push(detach);
-    return { path, device: dev.number, files };
+  /** What the worker is told of a mount; devices that go on working with the page learn of this machine. */
+  #attach({ path, dev, disk, url }, opened) {
+    if (dev instanceof DataDevice) {
+      const { files, detach } = dev.attach(async (name, data) => {
+        await opened();
+        if (!this.#closed) await this.#call({ type: "data", device: dev.number, path: name, data });
+      });
+      this.#detach.push(detach);
+      return { path, device: dev.number, files };
+    }
+    if (dev instanceof IDBDevice) this.#detach.push(dev.attach(path, this.fs, () => opened().then(() => !this.#closed)));
+    return disk ? { path, disk } : { path, url };
   }
 
   /** Starts a program and waits for its end. */
@@ -325,6 +178,26 @@ export class Linux {
       half = /[\ud800-\udbff]$/.test(text) ? text.slice(-1) : "";
       this.input(half ? text.slice(0, -1) : text, vt);
     };
+  }
+
+  /**
+   * Has `callback` told which virtual terminal comes to the front. Returns the function that brings one there. Programs do
+   * not do so by themselves: there is no graphical terminal.
+   */
+  setActivateConsole(callback) {
+    return (vt) => callback(vt);
+  }
+
+  /** There are no graphics: the canvas stays as it is, and a notice says so once. */
+  setKmsCanvas(_canvas, _width, _height) {
+    if (this.#toldOfCanvas) return;
+    this.#toldOfCanvas = true;
+    this.#emit("notice", { code: "unsupported", message: "this machine has no graphics: the canvas stays empty" });
+  }
+
+  /** There is no network outside the machine to log in to. */
+  async networkLogin() {
+    throw new SkiffError({ code: "unsupported", message: "this machine has no network outside itself" });
   }
 
   /** Types text, or sends raw bytes, at a virtual terminal. */
@@ -414,9 +287,9 @@ export class Linux {
     this.#emit("persistence", state);
   }
 
-  /** Shows the store of a private image another token, before or after the old one ended. */
-  async setToken(token) {
-    await this.#call({ type: "token", token: String(token) });
+  /** Shows the store of a private image another token, before or after the old one ended. `path` is where the image is mounted. */
+  async setToken(token, path = "/") {
+    await this.#call({ type: "token", path: path.replace(/\/+$/, "") || "/", token: String(token) });
   }
 
   /** Waits until everything written so far is safely stored. */
@@ -433,7 +306,7 @@ export class Linux {
     await this.sync().catch(() => {});
     const [epoch, numbers, pages, deleted] = await this.#call({ type: "unsaved" });
     const unsaved = { epoch, numbers, pages, deleted };
-    if (epoch === undefined) return exportUnsaved(this.disk.manifest, unsaved);
+    if (epoch === undefined) return exportUnsaved(this.disk.identity, unsaved);
     return asSkiffError(exportPages(this.#overlay, unsaved));
   }
 
@@ -595,81 +468,10 @@ function startWorker() {
   return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "skiff" });
 }
 
-function rootOf(mounts) {
-  const root = mounts[0];
-  if (!root || root.path !== "/" || root.type !== "ext2") {
-    throw new SkiffError(bad('the first mount must be { type: "ext2", path: "/", dev }'));
-  }
-  const { dev } = root;
-  const [base, overlay] = dev instanceof OverlayDevice ? [dev.base, dev] : [dev, null];
-  if (!isBase(base)) {
-    throw new SkiffError(bad("the root's dev must be a CloudDevice, HttpBytesDevice or GitHubDevice, or an OverlayDevice over one"));
-  }
-  const { image, kind, publicKey } = base;
-  const token = CloudDevice.tokenOf(base);
-  return { image, kind, publicKey, token, overlay: overlay?.idb.name, whenBusy: overlay?.whenBusy ?? "copy" };
-}
-
-/** The mounts of directories that the page gives. */
-function treesOf(mounts) {
-  const trees = [];
-  for (const { type, path, dev } of mounts.slice(1)) {
-    // The kernel mounts these itself; naming them as CheerpX's users do is fine.
-    if (["devs", "devpts", "proc", "sys"].includes(type)) continue;
-    if (type !== "dir") {
-      throw new SkiffError({ code: "unsupported", message: `cannot mount ${path}: type ${JSON.stringify(type)} is not supported` });
-    }
-    if (typeof path !== "string" || !/^\/[^/]/.test(path)) throw new SkiffError(bad(`a dir cannot be mounted at ${JSON.stringify(path)}`));
-    if (!(dev instanceof WebDevice || dev instanceof DataDevice)) {
-      throw new SkiffError(bad(`the dev of the dir at ${path} must be a WebDevice or a DataDevice`));
-    }
-    trees.push({ path: path.replace(/\/+$/, ""), dev });
-  }
-  return trees;
-}
-
-function absoluteUrl(text, what) {
-  if (typeof text !== "string" || !text) throw new SkiffError(bad(`${what}.create wants a URL`));
-  try {
-    return new URL(text, globalThis.document?.baseURI).href;
-  } catch {
-    throw new SkiffError(bad(`${JSON.stringify(text)} is no URL`));
-  }
-}
-
-/** Makes the store's address absolute, relative to the page. */
-function absoluteImage(text) {
-  if (typeof text !== "string" || !text) throw new SkiffError(bad("CloudDevice.create wants STORE_URL/name[@tag|@b3:HASH]"));
-  const cut = text.lastIndexOf("/");
-  const [store, name] = [text.slice(0, cut + 1), text.slice(cut + 1)];
-  const base = globalThis.document?.baseURI;
-  let url;
-  try {
-    url = new URL(store || "./", base);
-  } catch {
-    throw new SkiffError(bad(`${JSON.stringify(text)} is no address of an image`));
-  }
-  return url.href.replace(/\/*$/, "/") + name;
-}
-
-/** The errors of IndexedDB, as this package's. */
-async function asSkiffError(promise) {
-  try {
-    return await promise;
-  } catch (error) {
-    const codes = { OverlayBusy: "overlay-busy", BadArchive: "bad-archive", Fenced: "overlay-lost", NothingSaved: "nothing-saved", QuotaExceededError: "overlay-full" };
-    throw new SkiffError({ code: codes[error.name] ?? "storage-blocked", message: error.message });
-  }
-}
-
 function saveAs(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
-function bad(message) {
-  return { code: "bad-argument", message };
 }

@@ -6,21 +6,22 @@ const PATIENCE_MS = 1500;
 
 /**
  * Takes the lock of a disk. Resolves to a function that gives it back, to null when another tab has it, and to a
- * function that does nothing where there are no locks (then only the overlay's epoch protects it).
+ * function that does nothing where there are no locks (then only the overlay's epoch and stamp protect it). A shared one
+ * is for those who only read.
  */
-export async function takeLock(name) {
+export async function takeLock(name, { shared = false } = {}) {
   if (!globalThis.navigator?.locks) return () => {};
   const start = performance.now();
   for (;;) {
-    const release = await tryLock(`skiff-disk:${name}`);
+    const release = await tryLock(`skiff-disk:${name}`, shared ? "shared" : "exclusive");
     if (release || performance.now() - start > PATIENCE_MS) return release;
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
 }
 
-function tryLock(name) {
+function tryLock(name, mode) {
   return new Promise((resolve, reject) => {
-    const held = navigator.locks.request(name, { ifAvailable: true }, (lock) => {
+    const held = navigator.locks.request(name, { mode, ifAvailable: true }, (lock) => {
       if (!lock) return resolve(null);
       return new Promise((release) => resolve(release));
     });

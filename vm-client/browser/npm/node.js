@@ -19,6 +19,7 @@ export function inProcess() {
     {
       module: readFile(new URL("./wasm/skiff_bg.wasm", import.meta.url)),
       openPages: () => Promise.reject(new Error("changes cannot be stored in Node")),
+      openLayer: () => Promise.reject(new Error("changes cannot be stored in Node")),
       takeLock: async () => () => {},
       readUrl,
       soon: setImmediate,

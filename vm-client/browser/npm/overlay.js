@@ -1,8 +1,9 @@
 // Written pages in IndexedDB.
 //
 // Three object stores: `pages` (4 KiB each, by number), `presence` (256-byte rows of bits that say which pages are there,
-// computed by vm-browser) and `meta` (one record: the manifest the pages belong to and the epoch). Each opening takes the
-// next epoch, and a commit of an older one aborts, so two sessions can never interleave.
+// computed by vm-browser) and `meta` (one record: the manifest the pages belong to, the epoch and the stamp). Each opening
+// takes the next epoch, and a commit of an older one aborts, so two sessions can never interleave. The first commit of a
+// session makes a new stamp: whoever reads the pages as a layer below others sees by it that they changed.
 
 const HEAD = "head";
 export const PAGE_BYTES = 4096;
@@ -34,6 +35,9 @@ export class IndexedDbPages {
   #commits = 0;
   #pages = 0;
   #lost = null;
+  #stamp = null;
+  #stamped = false;
+  #layer = false;
 
   /** Opens the pages of `name`, which must belong to `manifest` (or to nothing yet). */
   static async open(name, manifest) {
@@ -56,33 +60,56 @@ export class IndexedDbPages {
       await finished;
     } catch (error) {
       db.close();
-      if (head?.importing) throw overlayError("OverlayBroken", "an import of this disk was interrupted: import it again, or reset the disk");
-      if (head && head.manifest !== manifest) {
-        const text = `the saved changes belong to image b3:${head.manifest}, not to b3:${manifest}`;
-        throw overlayError("OverlayMismatch", text, { manifest: head.manifest });
-      }
+      if (head?.importing) throw importBroken();
+      if (head && head.manifest !== manifest) throw mismatch(head.manifest, manifest);
       throw error;
     }
-    const pages = new IndexedDbPages();
-    pages.#db = db;
-    pages.#epoch = head.epoch;
-    pages.#rowKeys = Float64Array.from(keys.result);
-    pages.#rows = new Uint8Array(rows.result.length * 256);
-    rows.result.forEach((row, index) => pages.#rows.set(row.subarray(0, 256), index * 256));
-    // Another session deletes the database: ours is over.
-    db.onversionchange = () => {
-      pages.#lost = "the saved changes were reset by another tab";
-      db.close();
-    };
-    db.onclose = () => {
-      pages.#lost = "the browser closed the storage (was site data cleared?)";
-    };
+    const pages = new IndexedDbPages(db, head, keys.result, rows.result);
     await pages.#measure();
     return pages;
   }
 
+  /** Opens the pages of `name` only to read them below others; null when there are none. */
+  static async openLayer(name, manifest) {
+    if ((await IndexedDbPages.manifestOf(name)) === null) return null;
+    const db = await openDatabase(databaseName(name));
+    try {
+      const view = db.transaction(["meta", "presence"]);
+      const presence = view.objectStore("presence");
+      const [head, keys, rows] = await Promise.all(
+        [view.objectStore("meta").get(HEAD), presence.getAllKeys(), presence.getAll()].map(result),
+      );
+      if (head.importing) throw importBroken();
+      if (head.manifest !== manifest) throw mismatch(head.manifest, manifest);
+      const pages = new IndexedDbPages(db, head, keys, rows);
+      pages.#layer = true;
+      return pages;
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+
+  constructor(db, head, rowKeys, rows) {
+    this.#db = db;
+    this.#epoch = head.epoch;
+    this.#stamp = stampOf(head);
+    this.#rowKeys = Float64Array.from(rowKeys);
+    this.#rows = new Uint8Array(rows.length * ROW_BYTES);
+    rows.forEach((row, index) => this.#rows.set(row.subarray(0, ROW_BYTES), index * ROW_BYTES));
+    // Another session deletes the database: ours is over.
+    db.onversionchange = () => {
+      this.#lost = "the saved changes were reset by another tab";
+      db.close();
+    };
+    db.onclose = () => {
+      this.#lost = "the browser closed the storage (was site data cleared?)";
+    };
+  }
+
   /** The manifest that the pages of `name` belong to, or null when there are none. */
   static async manifestOf(name) {
+    if (typeof indexedDB === "undefined") return null;
     if (indexedDB.databases) {
       const all = await indexedDB.databases();
       if (!all.some((database) => database.name === databaseName(name))) return null;
@@ -120,6 +147,11 @@ export class IndexedDbPages {
     return this.#epoch;
   }
 
+  /** What tells this state of the pages from every other. */
+  stamp() {
+    return this.#stamp;
+  }
+
   rowKeys() {
     return this.#rowKeys;
   }
@@ -134,8 +166,15 @@ export class IndexedDbPages {
 
   async load(keys) {
     this.#check();
-    const pages = this.#db.transaction("pages").objectStore("pages");
-    return Promise.all(Array.from(keys, (key) => result(pages.get(key))));
+    const view = this.#db.transaction(this.#layer ? ["pages", "meta"] : "pages");
+    const head = this.#layer ? result(view.objectStore("meta").get(HEAD)) : null;
+    const pages = view.objectStore("pages");
+    const found = await Promise.all(Array.from(keys, (key) => result(pages.get(key))));
+    if (this.#layer && stampOf(await head) !== this.#stamp) {
+      this.#lost = "the disk below was changed by another tab";
+      this.#check();
+    }
+    return found;
   }
 
   async commit([putKeys, putPages, deleted, rowKeys, rows, blankRows], epoch, strict) {
@@ -150,7 +189,8 @@ export class IndexedDbPages {
     const head = change.objectStore("meta").get(HEAD);
     head.onsuccess = () => {
       fenced = head.result?.epoch !== epoch;
-      if (fenced) change.abort();
+      if (fenced) return change.abort();
+      if (!this.#stamped) change.objectStore("meta").put({ ...head.result, stamp: newStamp() }, HEAD);
     };
     putPages.forEach((page, index) => pages.put(page, putKeys[index]));
     deleted.forEach((key) => pages.delete(key));
@@ -162,6 +202,7 @@ export class IndexedDbPages {
       if (fenced) throw overlayError("Fenced", "another tab took over the saved changes");
       throw error;
     }
+    this.#stamped = true;
     this.#commits += 1;
     this.#pages += putPages.length;
     // Until the browser is asked again, every page counts as a new one.
@@ -187,6 +228,24 @@ export class IndexedDbPages {
       this.#room = NaN;
     }
   }
+}
+
+/** A name that no other state has. */
+export function newStamp() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Pages stored before there were stamps are told apart by their epoch. */
+export function stampOf(head) {
+  return head?.stamp ?? `epoch ${head?.epoch}`;
+}
+
+function importBroken() {
+  return overlayError("OverlayBroken", "an import of this disk was interrupted: import it again, or reset the disk");
+}
+
+function mismatch(theirs, ours) {
+  return overlayError("OverlayMismatch", `the saved changes belong to image b3:${theirs}, not to b3:${ours}`, { manifest: theirs });
 }
 
 export function openDatabase(name) {

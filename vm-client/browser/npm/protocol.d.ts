@@ -15,7 +15,7 @@ export type Request =
   | { type: "online" }
   | { type: "fs"; id?: number; op: string; args: unknown[] }
   | { type: "place"; id: number; vt: number }
-  | { type: "token"; id: number; token: string }
+  | { type: "token"; id: number; path: string; token: string }
   | { type: "sync"; id: number }
   // Answered with what is not stored: epoch (undefined where changes are kept in memory only), numbers of pages, the pages one
   // behind the other, numbers of pages that are the image's again.
@@ -45,23 +45,8 @@ export type Report =
 export type StreamName = { vt: number } | { process: number; fd: 1 | 2 };
 
 export interface OpenOptions {
-  /**
-   * `STORE_OR_URL/name[@tag|@b3:HASH]`, the store as an absolute URL (or a directory in Node); the URL of an ext2 file for the
-   * kind `bytes`, and what comes before `.meta` for `github`.
-   */
-  image: string;
-  /** `cloud` unless told. */
-  kind?: "cloud" | "bytes" | "github";
-  /** The key that must have signed the tag, `ed25519:` and 64 hex digits; for `cloud`. */
-  publicKey?: string;
-  /** The token of a private image; for `cloud`. */
-  token?: string;
-  /** Directories that the page gives, mounted read-only. */
-  trees?: Tree[];
-  /** The name of the disk's saved changes; without it they live in memory and are lost. */
-  overlay?: string;
-  /** What to do when another tab runs on the same saved changes. */
-  whenBusy: "copy" | "fail";
+  /** The root comes first. */
+  mounts: Mount[];
   /** Bytes of guest memory. */
   memory: number;
   /** How often code is interpreted before it is compiled. */
@@ -73,10 +58,33 @@ export interface OpenOptions {
   hostname?: string;
 }
 
-/** A tree on a web server, or files that are handed in (more of them by `data` messages). */
-export type Tree =
+/** A disk, a tree on a web server, or files that are handed in (more of them by `data` messages). */
+export type Mount =
+  | { path: string; disk: Disk }
   | { path: string; url: string }
   | { path: string; device: number; files: { path: string; data: Uint8Array }[] };
+
+export interface Disk {
+  /** An image of a store, an ext2 file, one that is cut into pieces, one that comes along, or an empty file system. */
+  kind: "cloud" | "bytes" | "github" | "held" | "blank";
+  /**
+   * `STORE_OR_URL/name[@tag|@b3:HASH]`, the store as an absolute URL (or a directory in Node); the URL of an ext2 file for the
+   * kind `bytes`, and what comes before `.meta` for `github`.
+   */
+  image?: string;
+  /** The key that must have signed the tag, `ed25519:` and 64 hex digits; for `cloud`. */
+  publicKey?: string;
+  /** The token of a private image; for `cloud`. */
+  token?: string;
+  /** The file, for `held`. */
+  content?: Uint8Array;
+  /** Names of saved changes that are only read, the lowest first. */
+  layers: string[];
+  /** The name of the disk's own saved changes; without it they live in memory and are lost. */
+  overlay?: string;
+  /** What to do when another tab runs on the same saved changes. */
+  whenBusy: "copy" | "fail";
+}
 
 export interface Program {
   file: string;

@@ -36,8 +36,10 @@ class Machine {
   #stats = null;
   #statsSince = performance.now();
   #shown = {};
-  #release = null;
+  #releases = [];
   #calls = new Map();
+  /** Where each mount is. */
+  #points = [];
 
   constructor(port, around) {
     this.#port = port;
@@ -68,22 +70,42 @@ class Machine {
     this.#vm.resize(1, options.columns, options.rows);
     this.#stats = setInterval(() => this.#report(), STATS_MS);
     this.kick();
-    const { image, kind, publicKey, token } = options;
-    const manifest = await this.#call((call) => this.#vm.find_image(call, kind ?? "cloud", image, publicKey, token));
-    const pages = options.overlay ? await this.#openPages(options, manifest) : undefined;
-    await this.#call((call) => this.#vm.mount(call, pages));
-    for (const tree of options.trees ?? []) await this.#mountTree(tree);
-    return { manifest, persistent: pages !== undefined };
+    // The root is the first, and what the answer is about.
+    this.#points = options.mounts.map(({ path }) => path);
+    const mounted = [];
+    for (const [number, mount] of options.mounts.entries()) mounted.push(await this.#mount(number, mount));
+    return mounted[0];
   }
 
-  on_token({ token }) {
-    return this.#call((call) => this.#vm.set_token(call, token));
+  on_token({ path, token }) {
+    const number = this.#points.indexOf(path);
+    if (number < 0) throw fail("bad-argument", `nothing is mounted at ${JSON.stringify(path)}`);
+    return this.#call((call) => this.#vm.set_token(call, number, token));
   }
 
-  async #mountTree({ path, url, device, files }) {
-    if (url !== undefined) return this.#call((call) => this.#vm.mount_web(call, path, url));
-    await this.#call((call) => this.#vm.mount_data(call, path, device));
-    for (const file of files) await this.on_data({ device, ...file });
+  async #mount(number, { path, disk, url, device, files }) {
+    if (disk) return this.#mountDisk(number, path, disk);
+    if (url !== undefined) await this.#call((call) => this.#vm.mount_web(call, path, url));
+    else {
+      await this.#call((call) => this.#vm.mount_data(call, path, device));
+      for (const file of files) await this.on_data({ device, ...file });
+    }
+    return { manifest: null, persistent: false };
+  }
+
+  async #mountDisk(number, path, { kind, image, publicKey, token, content, layers, overlay, whenBusy }) {
+    const held = kind === "blank" || kind === "held";
+    const manifest = await this.#call((call) =>
+      held ? this.#vm.hold_image(call, number, content) : this.#vm.find_image(call, number, kind, image, publicKey, token),
+    );
+    let identity = manifest;
+    for (const name of layers) {
+      const pages = await this.#openLayer(name, identity);
+      if (pages) identity = await this.#call((call) => this.#vm.add_layer(call, number, pages));
+    }
+    const pages = overlay === undefined ? undefined : await this.#openPages(path, { overlay, whenBusy, layers }, identity);
+    await this.#call((call) => this.#vm.mount(call, number, path, pages));
+    return { manifest, identity, persistent: pages !== undefined };
   }
 
   on_data({ device, path, data }) {
@@ -199,7 +221,7 @@ class Machine {
     this.#dead = true;
     clearTimeout(this.#timer);
     clearInterval(this.#stats);
-    this.#release?.();
+    this.#releases.splice(0).forEach((release) => release());
     for (const { reject } of this.#calls.values()) reject(fail("closed", "the machine was closed"));
     this.#calls.clear();
     // What ended in a trap is not touched again. Otherwise other machines may live on in this thread.
@@ -230,24 +252,40 @@ class Machine {
 
   // Saved changes.
 
-  async #openPages(options, manifest) {
-    const release = await this.#around.takeLock(options.overlay);
+  /** The changes of a disk, or nothing where they cannot be kept: then a notice says so. */
+  async #openPages(path, { overlay, whenBusy, layers }, manifest) {
+    const about = path === "/" ? "" : `${path}: `;
+    const release = await this.#around.takeLock(overlay);
     if (!release) {
       const text = "Another tab is using this disk. This tab runs on a copy: what you change here is lost when it closes.";
-      if (options.whenBusy === "fail") throw fail("overlay-busy", text);
-      this.#notice("overlay-busy", text);
+      if (whenBusy === "fail") throw fail("overlay-busy", about + text);
+      this.#notice("overlay-busy", about + text);
       return undefined;
     }
-    this.#release = release;
+    this.#releases.push(release);
     try {
-      return await this.#around.openPages(options.overlay, manifest);
+      return await this.#around.openPages(overlay, manifest);
     } catch (error) {
-      if (error.name === "OverlayBroken") throw fail("overlay-lost", error.message);
-      const mismatch = error.name === "OverlayMismatch";
-      if (mismatch) throw fail("overlay-mismatch", error.message, { manifest: error.manifest });
+      if (error.name === "OverlayBroken") throw fail("overlay-lost", about + error.message);
+      // A version of the image can only be asked for where nothing lies between it and the changes.
+      const more = layers.length ? {} : { manifest: error.manifest };
+      if (error.name === "OverlayMismatch") throw fail("overlay-mismatch", about + error.message, more);
       const text = `This browser does not let the page store data (${error.message}). Changes are lost when the tab closes.`;
-      this.#notice("storage-blocked", text);
+      this.#notice("storage-blocked", about + text);
       return undefined;
+    }
+  }
+
+  /** The changes of a disk below another, which must stay as they are as long as this machine runs. */
+  async #openLayer(name, manifest) {
+    const release = await this.#around.takeLock(name, { shared: true });
+    if (!release) throw fail("overlay-busy", `another tab is changing the disk ${JSON.stringify(name)}, on which this one lies`);
+    this.#releases.push(release);
+    try {
+      return await this.#around.openLayer(name, manifest);
+    } catch (error) {
+      const codes = { OverlayBroken: "overlay-lost", OverlayMismatch: "overlay-mismatch" };
+      throw fail(codes[error.name] ?? "storage-blocked", `the disk ${JSON.stringify(name)} cannot be used: ${error.message}`);
     }
   }
 

@@ -17,6 +17,7 @@ self.onmessage = ({ data }) => {
   handle ??= serve(port, {
     module: data.module ?? new URL("./wasm/skiff_bg.wasm", import.meta.url),
     openPages: (name, manifest) => IndexedDbPages.open(name, manifest),
+    openLayer: (name, manifest) => IndexedDbPages.openLayer(name, manifest),
     takeLock,
     soon: (callback) => {
       waiting.push(callback);

@@ -1,4 +1,4 @@
-//! The root disk: a remote image, a cache of its chunks, and what the guest writes.
+//! A disk: an image, a cache of its chunks, and what the guest writes.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -52,8 +52,11 @@ impl Disk {
         Ok(Self { image, overlay, time, told: RefCell::new(OverlayState::Healthy) })
     }
 
-    /// Mounts it as a machine's root, and fetches what a boot needs. What this one reads is told to a store that collects it.
-    pub async fn mount_on(&self, machine: &Rc<Machine>) -> Result<(), MountError> {
+    /// Mounts it; as a machine's root it also fetches what a boot needs, and what this one reads is told to a store that collects it.
+    pub async fn mount_on(&self, machine: &Rc<Machine>, point: &str) -> Result<(), MountError> {
+        if point != "/" {
+            return machine.mount_disk(point, Rc::clone(&self.overlay)).await;
+        }
         let (image, overlay) = (self.image.clone(), Rc::clone(&self.overlay));
         machine.spawn(async move {
             // An image without a profile, or with a damaged one, starts all the same.

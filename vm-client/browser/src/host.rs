@@ -189,6 +189,10 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn epoch(this: &PageStore) -> f64;
 
+    /// What tells this state of the pages from every other.
+    #[wasm_bindgen(method)]
+    pub fn stamp(this: &PageStore) -> String;
+
     /// The numbers of the presence rows found at the opening.
     #[wasm_bindgen(method, js_name = rowKeys)]
     pub fn row_keys(this: &PageStore) -> Float64Array;

@@ -1,5 +1,7 @@
 //! Images of every kind that a page may name.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use vm_block::remote::plain::{PlainImage, PlainLayout};
 use vm_block::remote::{
@@ -7,6 +9,7 @@ use vm_block::remote::{
 };
 use vm_block::{BlockError, ChunkId, Transport, Urgency};
 
+use crate::layers::{Held, Layered};
 use crate::network::BrowserNetwork;
 
 /// An open image.
@@ -16,6 +19,10 @@ pub enum Image {
     Stored(Remote),
     /// An ext2 file on any web server.
     Plain(PlainImage<BrowserNetwork>),
+    /// Any other, with the changes of a disk that are only read.
+    Layered(Rc<Layered>),
+    /// One in memory.
+    Held(Rc<Held>),
 }
 
 /// What a page named, and could be wrong about.
@@ -58,6 +65,8 @@ impl Image {
         match self {
             Self::Stored(remote) => *remote.manifest_hash().as_bytes(),
             Self::Plain(image) => *image.identity().as_bytes(),
+            Self::Layered(image) => image.identity(),
+            Self::Held(image) => image.identity(),
         }
     }
 
@@ -66,6 +75,8 @@ impl Image {
         match self {
             Self::Stored(remote) => remote.status(),
             Self::Plain(image) => image.status(),
+            Self::Layered(image) => image.base().status(),
+            Self::Held(_) => RemoteStatus::default(),
         }
     }
 
@@ -74,15 +85,20 @@ impl Image {
         match self {
             Self::Stored(remote) => remote.retry_now(),
             Self::Plain(image) => image.retry_now(),
+            Self::Layered(image) => image.base().retry_now(),
+            Self::Held(_) => {}
         }
     }
 
     /// Shows the store another token from now on.
-    pub fn set_token(&self, token: &str) -> Result<(), ImageError> {
-        let token = token.parse().map_err(|error: TokenTextError| ImageError::Argument(error.to_string()))?;
+    pub fn set_token(&self, text: &str) -> Result<(), ImageError> {
+        let token = text.parse().map_err(|error: TokenTextError| ImageError::Argument(error.to_string()))?;
         match self {
             Self::Stored(remote) => remote.set_token(token),
-            Self::Plain(_) => return Err(ImageError::Argument("only images of a store have tokens".to_owned())),
+            Self::Layered(image) => image.base().set_token(text)?,
+            Self::Plain(_) | Self::Held(_) => {
+                return Err(ImageError::Argument("only images of a store have tokens".to_owned()));
+            }
         }
         Ok(())
     }
@@ -94,14 +110,17 @@ impl Image {
                 let profile = remote.boot_profile().await?;
                 Ok(if profile.entries.is_empty() { remote.recorded_boots().await } else { profile })
             }
-            Self::Plain(_) => Ok(BootProfile::default()),
+            Self::Layered(image) => Box::pin(image.base().boot_profile()).await,
+            Self::Plain(_) | Self::Held(_) => Ok(BootProfile::default()),
         }
     }
 
     /// Tells the store what a boot touched, if it collects that.
     pub fn report_boot(&self, touches: Vec<Touch>) {
-        if let Self::Stored(remote) = self {
-            remote.report_boot(touches);
+        match self {
+            Self::Stored(remote) => remote.report_boot(touches),
+            Self::Layered(image) => image.base().report_boot(touches),
+            Self::Plain(_) | Self::Held(_) => {}
         }
     }
 }
@@ -111,6 +130,8 @@ impl Transport for Image {
         match self {
             Self::Stored(remote) => remote.image_size(),
             Self::Plain(image) => image.image_size(),
+            Self::Layered(image) => image.base().image_size(),
+            Self::Held(image) => image.image_size(),
         }
     }
 
@@ -118,6 +139,8 @@ impl Transport for Image {
         match self {
             Self::Stored(remote) => remote.fetch(chunk, urgency).await,
             Self::Plain(image) => image.fetch(chunk, urgency).await,
+            Self::Layered(image) => image.fetch(chunk, urgency).await,
+            Self::Held(image) => image.fetch(chunk, urgency).await,
         }
     }
 }

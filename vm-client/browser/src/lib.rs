@@ -7,7 +7,8 @@
 //! - [`Vm`]: the exported class, one machine.
 //! - [`clock`], [`console`](mod@console): the kernel's host traits.
 //! - `code`: where generated code is installed and called.
-//! - [`image`]: images of every kind; [`disk`]: the root disk, with its changes.
+//! - [`image`]: images of every kind; [`layers`]: those put together here; [`disk`]: an image with its changes; [`mounts`]:
+//!   the calls that mount them.
 //! - [`files`]: files of the guest, for the page.
 //! - [`stream`]: output of programs without a terminal.
 //! - [`network`]: `fetch` and `WebSocket` for the remote disk's client.
@@ -25,6 +26,8 @@ pub mod files;
 pub mod host;
 pub mod image;
 pub mod later;
+pub mod layers;
+pub mod mounts;
 pub mod network;
 pub mod overlay;
 pub mod presence;

@@ -1,6 +1,7 @@
 //! Written pages in IndexedDB.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use bytes::Bytes;
 use js_sys::{Array, Float64Array, Uint8Array};
@@ -33,6 +34,11 @@ impl IndexedDbStore {
         let rows = rows.filter_map(|(key, row)| Some((number(*key)?, Row::try_from(row).ok()?)));
         let presence = RefCell::new(Presence::from_rows(rows));
         Ok(Self { store, epoch, presence, committing: Mutex::new(()) })
+    }
+
+    /// The stored pages in a range, in order.
+    pub fn keys_in(&self, range: Range<u64>) -> Vec<PageKey> {
+        self.presence.borrow().keys_in(range)
     }
 
     /// The number of pages stored.

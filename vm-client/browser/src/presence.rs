@@ -5,6 +5,7 @@
 //! a few milliseconds. Measured by `cargo xtask bench`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use vm_block::PageKey;
 
@@ -38,6 +39,16 @@ impl Presence {
     /// Tells whether there is none.
     pub fn is_empty(&self) -> bool {
         self.pages == 0
+    }
+
+    /// The pages in a range, in order.
+    pub fn keys_in(&self, range: Range<u64>) -> Vec<PageKey> {
+        let held = |page: &u64| {
+            let byte = usize::try_from(page % PAGES_PER_ROW / 8).ok();
+            let row = self.rows.get(&(page / PAGES_PER_ROW));
+            row.zip(byte).and_then(|(row, byte)| row.get(byte)).is_some_and(|bits| bits >> (page % 8) & 1 != 0)
+        };
+        range.filter(held).map(PageKey).collect()
     }
 
     /// Every page, in order.
@@ -117,6 +128,9 @@ mod tests {
         presence.apply(rows);
         assert_eq!(presence.keys(), keys(&[3, 2047, 2048, 5000]));
         assert_eq!(presence.len(), 4);
+        assert_eq!(presence.keys_in(3..2048), keys(&[3, 2047]));
+        assert_eq!(presence.keys_in(4..2047), keys(&[]));
+        assert_eq!(presence.keys_in(2048..9000), keys(&[2048, 5000]));
 
         let rows = presence.rows_after(std::iter::empty(), &keys(&[2048, 3, 77]));
         assert!(rows.iter().any(|(number, row)| *number == 1 && is_blank(row)));

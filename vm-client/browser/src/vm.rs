@@ -1,17 +1,16 @@
 //! One machine, as JavaScript sees it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
 use linux_abi::signal::Signal;
-use vm_block::BlockError;
-use vm_block::remote::{Hash, Link, OpenError, RemoteHost};
+use vm_block::remote::{Link, RemoteHost};
 use vm_kernel::Errno;
 use vm_kernel::host::Host as KernelHost;
 use vm_kernel::task::WaitStatus;
-use vm_machine::{DataTree, Machine, MachineOptions, MountError, Program, Running, Stdio, WebTree};
+use vm_machine::{DataTree, Machine, MachineOptions, Program, Running, Stdio};
 use vm_rt::{Clock, Timers, Turn};
 use wasm_bindgen::prelude::*;
 
@@ -19,9 +18,10 @@ use crate::clock::{BrowserClock, BrowserEntropy};
 use crate::console::BrowserConsole;
 use crate::disk::{Disk, Meter};
 use crate::files::Files;
-use crate::host::{Host, PageStore, Stats};
-use crate::image::{Image, ImageError};
+use crate::host::{Host, Stats};
+use crate::image::Image;
 use crate::later;
+use crate::mounts::block_code;
 use crate::network::BrowserNetwork;
 use crate::overlay::js_keys;
 use crate::stream::BrowserSink;
@@ -34,16 +34,17 @@ pub struct Vm {
 
 pub(crate) struct Inner {
     pub(crate) host: Host,
-    clock: Rc<BrowserClock>,
+    pub(crate) clock: Rc<BrowserClock>,
     console: Rc<BrowserConsole>,
     pub(crate) machine: Rc<Machine>,
     /// Deadlines of the network, on host time. The guest's are the kernel's.
-    timers: Timers,
-    image: RefCell<Option<Image>>,
+    pub(crate) timers: Timers,
+    /// By the numbers of their disks.
+    pub(crate) images: RefCell<BTreeMap<u32, Image>>,
     /// Files that the page hands in, by the number it gives each of its devices.
     data: RefCell<HashMap<u32, Rc<DataTree>>>,
-    disk: RefCell<Option<Disk>>,
-    meter: Rc<Meter>,
+    pub(crate) disks: RefCell<BTreeMap<u32, Disk>>,
+    pub(crate) meter: Rc<Meter>,
     programs: RefCell<HashMap<u32, Rc<Running>>>,
     /// What the page has opened and watches.
     pub(crate) files: Files,
@@ -80,9 +81,9 @@ impl Vm {
             console,
             machine,
             timers: Timers::new(),
-            image: RefCell::default(),
+            images: RefCell::default(),
             data: RefCell::default(),
-            disk: RefCell::default(),
+            disks: RefCell::default(),
             programs: RefCell::default(),
             files: Files::default(),
             busy: Cell::new(false),
@@ -107,83 +108,6 @@ impl Vm {
         let next = [until, inner.timers.next_deadline()].into_iter().flatten().min();
         let now = inner.clock.monotonic();
         next.map_or(f64::INFINITY, |at| at.saturating_sub(now).as_secs_f64() * 1000.0)
-    }
-
-    /// Finds an image by the kind of its device (`cloud`, `bytes`, `github`); the answer is its identity in hex: the hash of its
-    /// manifest, if it has one. A tag must be signed by `key`, if one is given; a
-    /// private image wants a `token`.
-    pub fn find_image(&self, call: u32, kind: String, image: String, key: Option<String>, token: Option<String>) {
-        self.later(call, async move |inner| {
-            let opened = Image::open(&inner.network(), &kind, &image, key, token).await;
-            let (image, background) = opened.map_err(|error| match error {
-                ImageError::Argument(text) => Failure::new("bad-argument", &text),
-                ImageError::Open(error) => Failure::new(open_code(&error), &error),
-            })?;
-            if let Some(background) = background {
-                inner.machine.spawn(background);
-            }
-            let identity = Hash::from_bytes(image.identity()).to_string();
-            *inner.image.borrow_mut() = Some(image);
-            Ok(identity.into())
-        });
-    }
-
-    /// Shows the store of the image that was found another token from now on.
-    pub fn set_token(&self, call: u32, token: String) {
-        self.later(call, async move |inner| {
-            let image = inner.image.borrow().clone();
-            let image = image.ok_or_else(|| Failure::new("bad-argument", &"there is no image yet"))?;
-            image.set_token(&token).map_err(|error| match error {
-                ImageError::Argument(text) => Failure::new("bad-argument", &text),
-                ImageError::Open(error) => Failure::new(open_code(&error), &error),
-            })?;
-            Ok(JsValue::UNDEFINED)
-        });
-    }
-
-    /// Mounts the image that was found, with the changes of `pages` or with room for them in memory.
-    pub fn mount(&self, call: u32, pages: Option<PageStore>) {
-        self.later(call, async move |inner| {
-            let image = inner.image.borrow().clone();
-            let image = image.ok_or_else(|| Failure::new("bad-argument", &"there is no image yet"))?;
-            let time: (Timers, Rc<dyn Clock>) = (inner.timers.clone(), inner.clock.clone());
-            let disk = Disk::open(&inner.machine, image, pages, &inner.meter, time).await;
-            let disk = disk.map_err(|error| Failure::new(block_code(&error), &error))?;
-            let mounted = disk.mount_on(&inner.machine).await;
-            mounted.map_err(|error| Failure::new(mount_code(&error), &error))?;
-            *inner.disk.borrow_mut() = Some(disk);
-            Ok(JsValue::UNDEFINED)
-        });
-    }
-
-    /// Mounts a tree of files on a web server, read-only.
-    pub fn mount_web(&self, call: u32, point: String, url: String) {
-        self.later(call, async move |inner| {
-            let tree = Rc::new(WebTree::new(inner.network(), &url));
-            let mounted = inner.machine.mount_tree(&point, &url, tree, true).await;
-            mounted.map_err(|error| Failure::new("bad-argument", &error))?;
-            Ok(JsValue::UNDEFINED)
-        });
-    }
-
-    /// Mounts the files that the page hands in with `write_data` under a number, read-only and not to be run.
-    pub fn mount_data(&self, call: u32, point: String, device: u32) {
-        self.later(call, async move |inner| {
-            let tree = inner.data_tree(device);
-            let mounted = inner.machine.mount_tree(&point, "data", tree, false).await;
-            mounted.map_err(|error| Failure::new("bad-argument", &error))?;
-            Ok(JsValue::UNDEFINED)
-        });
-    }
-
-    /// Takes a file from the page.
-    pub fn write_data(&self, call: u32, device: u32, path: String, content: Vec<u8>) {
-        self.later(call, async move |inner| {
-            let tree = inner.data_tree(device);
-            let now = inner.machine.kernel().now_realtime();
-            tree.write(&path, content.into(), now).map_err(|errno| Failure::errno(&path, errno))?;
-            Ok(JsValue::UNDEFINED)
-        });
     }
 
     /// Starts a program on virtual terminal `vt`, or with streams when there is none. The answer is its process number;
@@ -274,11 +198,9 @@ impl Vm {
     /// Finds what is not stored: `[epoch, numbers, pages, numbers of pages that are the image's again]`, the epoch undefined where
     /// changes are kept in memory only. Pages lie one behind the other.
     pub fn unsaved(&self, call: u32) {
-        let Some((finding, epoch)) = self.inner.disk.borrow().as_ref().map(|disk| (disk.unsaved(), disk.epoch()))
-        else {
-            return;
-        };
+        let root = self.inner.disks.borrow().get(&0).map(|disk| (disk.unsaved(), disk.epoch()));
         self.later(call, async move |_| {
+            let (finding, epoch) = root.ok_or_else(|| Failure::new("unsupported", &"the root is no disk"))?;
             let unsaved = finding.await.map_err(|error| Failure::new(block_code(&error), &error))?;
             let bytes: Vec<u8> = unsaved.put.iter().flat_map(|(_, page)| page.iter().copied()).collect();
             let epoch = epoch.map_or(JsValue::UNDEFINED, |epoch| count(epoch).into());
@@ -295,9 +217,7 @@ impl Vm {
     /// Starts to store what is written, without waiting: the page may be gone in a moment.
     pub fn sync_soon(&self) {
         let machine = Rc::clone(&self.inner.machine);
-        if let Some(disk) = &*self.inner.disk.borrow() {
-            disk.commit_soon();
-        }
+        self.inner.disks.borrow().values().for_each(Disk::commit_soon);
         self.inner.machine.spawn(async move {
             // Whoever waits for durable data hears of a failure; nobody does here.
             let _ = machine.sync().await;
@@ -306,9 +226,7 @@ impl Vm {
 
     /// Tells that the computer is online again, so that nothing waits out a delay.
     pub fn online(&self) {
-        if let Some(image) = &*self.inner.image.borrow() {
-            image.retry_now();
-        }
+        self.inner.images.borrow().values().for_each(Image::retry_now);
     }
 
     /// What the engine counted so far, by name.
@@ -356,22 +274,21 @@ impl Vm {
     pub fn stats(&self) -> Stats {
         let inner = &self.inner;
         let status = inner.machine.status();
-        let link = inner.image.borrow().as_ref().map(Image::status).unwrap_or_default();
-        if let Some(disk) = &*inner.disk.borrow() {
-            disk.tell_trouble(&inner.host);
-        }
+        let disks = inner.disks.borrow();
+        disks.values().for_each(|disk| disk.tell_trouble(&inner.host));
+        let links: Vec<_> = inner.images.borrow().values().map(Image::status).collect();
         Stats {
             disk_waiting: count(inner.meter.waiting()),
             disk_latency: inner.meter.latency_ms(),
             chunks: count(inner.meter.chunks()),
-            overlay_bytes: count(inner.disk.borrow().as_ref().map_or(0, Disk::written_bytes)),
+            overlay_bytes: count(disks.values().map(Disk::written_bytes).sum()),
             memory: count(status.memory_used),
             tasks: count(status.tasks as u64),
             created: count(status.created),
             retired: count(status.retired),
-            offline: matches!(link.link, Link::Offline { .. }),
-            damaged: count(link.damaged),
-            losses: count(link.losses),
+            offline: links.iter().any(|status| matches!(status.link, Link::Offline { .. })),
+            damaged: count(links.iter().map(|status| status.damaged).sum()),
+            losses: count(links.iter().map(|status| status.losses).sum()),
         }
     }
 }
@@ -394,12 +311,12 @@ impl Drop for Vm {
 }
 
 impl Inner {
-    fn network(&self) -> RemoteHost<BrowserNetwork> {
+    pub(crate) fn network(&self) -> RemoteHost<BrowserNetwork> {
         let network = Rc::new(BrowserNetwork(self.host.clone()));
         RemoteHost { network, clock: self.clock.clone(), timers: self.timers.clone() }
     }
 
-    fn data_tree(&self, device: u32) -> Rc<DataTree> {
+    pub(crate) fn data_tree(&self, device: u32) -> Rc<DataTree> {
         Rc::clone(self.data.borrow_mut().entry(device).or_default())
     }
 }
@@ -470,30 +387,6 @@ impl Failure {
     pub(crate) fn errno(what: &str, errno: Errno) -> Self {
         Self { code: "errno", text: format!("{what}: {errno}"), errno: Some(format!("{errno:?}")) }
     }
-}
-
-fn open_code(error: &OpenError) -> &'static str {
-    match error {
-        OpenError::Unknown { .. } => "image-not-found",
-        OpenError::Unreachable { .. } => "unreachable",
-        OpenError::Untrusted { .. } => "image-untrusted",
-        OpenError::Denied { .. } => "image-denied",
-        _ => "image-corrupt",
-    }
-}
-
-fn block_code(error: &BlockError) -> &'static str {
-    match error {
-        BlockError::Fenced => "overlay-lost",
-        BlockError::StoreFull => "overlay-full",
-        BlockError::Store(_) => "storage-blocked",
-        BlockError::WrongBase { .. } => "overlay-mismatch",
-        _ => "image-corrupt",
-    }
-}
-
-fn mount_code(_error: &MountError) -> &'static str {
-    "image-corrupt"
 }
 
 #[expect(clippy::cast_precision_loss, reason = "only shown")]

@@ -92,6 +92,11 @@ impl Machine {
         Ok(())
     }
 
+    /// Mounts files of the host as the root, which then is only read; `source` is what /proc/mounts says.
+    pub async fn mount_root_tree(&self, source: &str, tree: Rc<dyn Tree>) -> std::result::Result<(), MountError> {
+        mounts::mount_root_tree(&self.kernel, &self.handout, source, tree).await
+    }
+
     /// Mounts another disk (ext2) at a path below a mounted root. A mount point that the image does not have is made.
     pub async fn mount_disk(
         &self,

@@ -58,9 +58,30 @@ pub(crate) async fn mount_all(
     handout: &Rc<Handout>,
     disk: impl BlockDevice + 'static,
 ) -> Result<Box<dyn FnOnce()>, MountError> {
-    let now = kernel.now_realtime();
     let (root, unmount, given) = open_disk(kernel, disk, ROOT_DEVICE, "/").await?;
-    let root = kernel.vfs.mounts.mount_root(root, "/dev/root", given);
+    mount_root(kernel, handout, root, "/dev/root", given).await?;
+    Ok(unmount)
+}
+
+/// Mounts a tree of the host as a root that is only read, and what programs expect below it.
+pub(crate) async fn mount_root_tree(
+    kernel: &Rc<Kernel>,
+    handout: &Rc<Handout>,
+    source: &str,
+    tree: Rc<dyn Tree>,
+) -> Result<(), MountError> {
+    mount_root(kernel, handout, hosted(kernel, tree, true), source, flags::RDONLY | flags::NOATIME).await
+}
+
+async fn mount_root(
+    kernel: &Rc<Kernel>,
+    handout: &Rc<Handout>,
+    root: Rc<dyn FileSystem>,
+    source: &str,
+    given: u32,
+) -> Result<(), MountError> {
+    let now = kernel.now_realtime();
+    let root = kernel.vfs.mounts.mount_root(root, source, given);
     kernel.create_init(root).map_err(|error| MountError::tree("/", error))?;
     let cx = kernel.init_context().map_err(|error| MountError::tree("/", error))?;
 
@@ -86,8 +107,7 @@ pub(crate) async fn mount_all(
     mount(&cx, "/dev", "udev", devices, nosuid).await?;
     mount(&cx, "/dev/pts", "devpts", Ok(DevPts::new(kernel)), nosuid | flags::NOEXEC).await?;
     mount(&cx, "/dev/shm", "tmpfs", tmpfs("mode=1777"), nosuid | flags::NODEV).await?;
-    mount(&cx, "/run", "tmpfs", tmpfs("mode=755"), nosuid | flags::NODEV).await?;
-    Ok(unmount)
+    mount(&cx, "/run", "tmpfs", tmpfs("mode=755"), nosuid | flags::NODEV).await
 }
 
 /// A file system, what lets it go again, and the flags of its mount.
@@ -153,15 +173,19 @@ pub(crate) async fn mount_tree(
     let fail = |error| MountError::tree(point, error);
     let cx = kernel.init_context().map_err(fail)?;
     make_path(&cx, point).await.map_err(fail)?;
+    let fs = hosted(kernel, tree, executable);
+    let flags = flags::RDONLY | flags::NOSUID | flags::NODEV | flags::NOATIME;
+    mount(&cx, point, source, Ok(fs), if executable { flags } else { flags | flags::NOEXEC }).await
+}
+
+fn hosted(kernel: &Rc<Kernel>, tree: Rc<dyn Tree>, executable: bool) -> Rc<dyn FileSystem> {
     let modes = if executable {
         Modes { directories: 0o755, files: 0o755 }
     } else {
         Modes { directories: 0o755, files: 0o644 }
     };
     let dev = kernel.vfs.new_device_number();
-    let fs = HostedFs::new(&kernel.memory, dev, "hostfs", tree, modes, kernel.now_realtime());
-    let flags = flags::RDONLY | flags::NOSUID | flags::NODEV | flags::NOATIME;
-    mount(&cx, point, source, Ok(fs), if executable { flags } else { flags | flags::NOEXEC }).await
+    HostedFs::new(&kernel.memory, dev, "hostfs", tree, modes, kernel.now_realtime())
 }
 
 async fn mount(
