@@ -4,16 +4,21 @@ import { FitAddon } from "@xterm/addon-fit";
 import { Terminal } from "@xterm/xterm";
 
 import { CloudDevice, IDBDevice, Linux, OverlayDevice } from "./index.js";
+import { KEY_ROW_STYLE, keyRow, leavesTerminal } from "./keys.js";
 import xtermStyle from "./wasm/xterm-style.js";
 
 const STYLE = `
 :host { display: block; position: relative; min-height: 8em; height: 24em; background: #0b0f17; color: #e2e8f0; }
 :host([hidden]) { display: none; }
-.screen { position: absolute; inset: 0; padding: 4px; overflow: hidden; }
+.frame { position: absolute; inset: 0; display: flex; flex-direction: column; }
+.screen { flex: 1; min-height: 0; padding: 6px 0 6px 10px; overflow: hidden; }
+.screen .xterm-viewport { background: transparent !important; scrollbar-color: #334155 transparent; scrollbar-width: thin; }
 .message { position: absolute; inset: auto 0 0 0; padding: 8px 12px; font: 14px/1.4 system-ui, sans-serif; background: #1e293b; }
 .message:empty { display: none; }
-button { margin-left: 12px; font: inherit; }
-`;
+.message button { margin-left: 12px; padding: 3px 12px; font: inherit; color: inherit; background: transparent; border: 1px solid #475569;
+  border-radius: 6px; cursor: pointer; }
+.message button:hover { background: #334155; }
+${KEY_ROW_STYLE}`;
 
 /** Where the files of a ready-made build lie, beside this one; a bundler finds them by itself. */
 const built = typeof SKIFF_WORKER === "undefined" ? null : { worker: SKIFF_WORKER, wasm: SKIFF_WASM };
@@ -22,9 +27,10 @@ const built = typeof SKIFF_WORKER === "undefined" ? null : { worker: SKIFF_WORKE
 const Base = globalThis.HTMLElement ?? class {};
 
 export class SkiffTerminal extends Base {
-  static observedAttributes = ["image", "cmd", "disk", "memory"];
+  static observedAttributes = ["image", "cmd", "disk", "memory", "screenreader"];
   #terminal = null;
   #message;
+  #keys = null;
   #linux = null;
   #run = 0;
   #due = false;
@@ -41,10 +47,13 @@ export class SkiffTerminal extends Base {
       style.textContent = xtermStyle + STYLE;
       const screen = document.createElement("div");
       screen.className = "screen";
+      const frame = document.createElement("div");
+      frame.className = "frame";
+      frame.append(screen);
       this.#message = document.createElement("div");
       this.#message.className = "message";
       this.#message.setAttribute("role", "status");
-      this.attachShadow({ mode: "open" }).append(style, screen, this.#message);
+      this.attachShadow({ mode: "open" }).append(style, frame, this.#message);
     }
     this.#restartSoon();
   }
@@ -53,7 +62,11 @@ export class SkiffTerminal extends Base {
     this.#restartSoon();
   }
 
-  attributeChangedCallback(_name, before, now) {
+  attributeChangedCallback(name, before, now) {
+    if (name === "screenreader") {
+      if (this.#terminal) this.#terminal.options.screenReaderMode = now !== null;
+      return;
+    }
     if (before !== now && this.shadowRoot) this.#restartSoon();
   }
 
@@ -77,6 +90,7 @@ export class SkiffTerminal extends Base {
     const old = this.#linux;
     this.#linux = null;
     this.#observer?.disconnect();
+    this.#keys?.element.remove();
     this.#terminal?.dispose();
     this.#terminal = null;
     this.#say("");
@@ -95,10 +109,22 @@ export class SkiffTerminal extends Base {
     }
     const image = this.getAttribute("image");
     if (!image) return this.#say('This element wants an image: <skiff-terminal image="https://HOST/NAME">.');
-    const terminal = new Terminal({ allowProposedApi: true, cursorBlink: true, fontSize: 14, theme: { background: "#0b0f17" } });
+    const terminal = new Terminal({
+      allowProposedApi: true,
+      cursorBlink: true,
+      fontFamily: 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, "DejaVu Sans Mono", "Liberation Mono", monospace',
+      fontSize: 14,
+      lineHeight: 1.15,
+      screenReaderMode: this.hasAttribute("screenreader"),
+      theme: { background: "#0b0f17", foreground: "#e2e8f0", cursor: "#38bdf8", selectionBackground: "#2f4a6b" },
+    });
+    terminal.attachCustomKeyEventHandler((event) => !leavesTerminal(event, () => this.#leave()));
     const fit = new FitAddon();
     terminal.loadAddon(fit);
     terminal.open(this.shadowRoot.querySelector(".screen"));
+    const keys = keyRow(terminal);
+    this.shadowRoot.querySelector(".frame").append(keys.element);
+    this.#keys = keys;
     fit.fit();
     this.#terminal = terminal;
     this.#observer = new ResizeObserver(() => fit.fit());
@@ -126,7 +152,8 @@ export class SkiffTerminal extends Base {
     this.#linux = linux;
     linux.registerCallback("crash", (error) => run === this.#run && this.#fail(error));
     const show = (data) => new Promise((resolve) => terminal.write(data, resolve));
-    terminal.onData(linux.setCustomConsole(show, terminal.cols, terminal.rows));
+    const type = linux.setCustomConsole(show, terminal.cols, terminal.rows);
+    terminal.onData((data) => type(keys.modify(data)));
     terminal.onBinary((data) => linux.input(Uint8Array.from(data, (character) => character.charCodeAt(0))));
     terminal.onResize(({ cols, rows }) => linux.resizeConsole(cols, rows));
     this.#say("");
@@ -136,6 +163,12 @@ export class SkiffTerminal extends Base {
     if (run !== this.#run) return;
     this.#tell("exit", { status });
     this.#say(`The program ended with status ${status}.`, "Start again");
+  }
+
+  /** Leaves the terminal by the keyboard: the element itself gets the focus, and Tab goes on from there. */
+  #leave() {
+    this.tabIndex = -1;
+    this.focus();
   }
 
   #fail(error) {

@@ -18,7 +18,7 @@ const boot = new BootScreen(config.title);
 const status = new StatusLine();
 document.getElementById("title").textContent = config.title;
 
-const terminal = openTerminal(document.getElementById("terminal"));
+const { terminal, modify } = openTerminal(document.getElementById("terminal"));
 const WASM = new URL(SKIFF_WASM, document.baseURI).href;
 const newWorker = () => new Worker(new URL(SKIFF_WORKER, document.baseURI), { type: "module", name: "skiff" });
 let linux = null;
@@ -72,7 +72,7 @@ async function start(name) {
     return new Promise((resolve) => terminal.write(data, resolve));
   };
   const type = linux.setCustomConsole(show, terminal.cols, terminal.rows);
-  terminal.onData(type);
+  terminal.onData((data) => type(modify(data)));
   terminal.onBinary((data) => linux.input(Uint8Array.from(data, (character) => character.charCodeAt(0))));
   terminal.onResize(({ cols, rows }) => linux.resizeConsole(cols, rows));
   terminal.focus();

@@ -5,6 +5,9 @@ import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal } from "@xterm/xterm";
 
+import { KEY_ROW_STYLE, keyRow, leavesTerminal } from "../npm/keys.js";
+
+const SCREEN_READER = "skiff-screen-reader";
 const THEME = {
   background: "#0b0f17",
   foreground: "#e2e8f0",
@@ -53,7 +56,36 @@ export function openTerminal(parent) {
     due = setTimeout(() => fit.fit(), 50);
   }).observe(parent);
   clipboard(terminal);
-  return terminal;
+  screenReader(terminal);
+  const keys = keyRow(terminal);
+  const style = document.createElement("style");
+  style.textContent = KEY_ROW_STYLE;
+  document.head.append(style);
+  document.querySelector("main").after(keys.element);
+  return { terminal, modify: keys.modify };
+}
+
+/** Whether the terminal is spoken, which costs time, is remembered where the browser keeps anything. */
+function screenReader(terminal) {
+  const button = document.getElementById("speak");
+  const set = (on) => {
+    terminal.options.screenReaderMode = on;
+    button.setAttribute("aria-pressed", String(on));
+  };
+  const stored = (change) => {
+    try {
+      return change(localStorage);
+    } catch {
+      return null;
+    }
+  };
+  set(stored((storage) => storage.getItem(SCREEN_READER)) === "on");
+  button.onclick = () => {
+    const on = button.getAttribute("aria-pressed") !== "true";
+    set(on);
+    stored((storage) => storage.setItem(SCREEN_READER, on ? "on" : "off"));
+    terminal.focus();
+  };
 }
 
 function clipboard(terminal) {
@@ -74,6 +106,7 @@ function clipboard(terminal) {
   copyButton.onclick = copy;
   document.getElementById("paste").onclick = paste;
   terminal.attachCustomKeyEventHandler((event) => {
+    if (leavesTerminal(event, () => document.getElementById("paste").focus())) return false;
     const chord = event.ctrlKey && event.shiftKey && event.type === "keydown";
     if (chord && event.code === "KeyC" && terminal.hasSelection()) {
       event.preventDefault();
