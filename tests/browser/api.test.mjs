@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 
+import { PlainHost } from "./plain.mjs";
 import { root, store, until } from "./world.mjs";
 
 const text = (bytes) => new TextDecoder().decode(bytes);
@@ -100,6 +101,61 @@ export function tests(test, world) {
     });
     assert.deepEqual(said, ["second", "first\n", ["debian", "second"]]);
     assert.equal((await tab.run("cat /root/who")).output, "first");
+  });
+
+  test("the API works in a Web Worker", async () => {
+    const host = await PlainHost.start();
+    world.defer(() => host.stop());
+    host.files.set("/outer.js", `
+      import { DataDevice, HttpBytesDevice, IDBDevice, Linux, OverlayDevice } from "/npm/index.js";
+      try {
+        const dev = await OverlayDevice.create(await HttpBytesDevice.create("/debian.ext2"), await IDBDevice.create("worker"));
+        const data = await DataDevice.create();
+        await data.writeFile("/in", "inside\\n");
+        const linux = await Linux.create({ mounts: [{ type: "ext2", path: "/", dev }, { type: "dir", path: "/data", dev: data }], memory: 64 << 20 });
+        await linux.fs.writeFile("/root/n", "file\\n");
+        const { stdout } = await linux.run("/bin/sh", ["-c", "cat /data/in /root/n /etc/hostname"], { stdout: "pipe" });
+        const { persistent } = linux.disk;
+        await linux.delete();
+        postMessage([new TextDecoder().decode(stdout), persistent, await IDBDevice.list()]);
+      } catch (error) { postMessage(String(error.stack ?? error)); }`);
+    const page = await (await world.context()).newPage();
+    await page.goto(host.url);
+    const said = await page.evaluate(() => new Promise((resolve) => {
+      new Worker("/outer.js", { type: "module" }).onmessage = ({ data }) => resolve(data);
+    }));
+    assert.deepEqual(said, ["inside\nfile\nwebvm\n", true, ["worker"]]);
+  });
+
+  test("a frame of another site with storage blocked runs, and says that nothing is kept", async () => {
+    const html = `<!doctype html><meta charset="utf-8"><script type="module" src="/skiff-terminal.js"></script>
+      <skiff-terminal id="t" image="./debian" disk="framed" memory="64" cmd="echo in a frame; cat /etc/hostname; exec sleep 1000"></skiff-terminal>
+      <script>document.addEventListener("notice", ({ detail }) => (window.notices ??= []).push(detail.code))</script>`;
+    const framed = `${world.server.url}framed.html`;
+    // Another site: 127.0.0.1 and localhost are two.
+    const outer = `${world.server.url.replace("127.0.0.1", "localhost")}outer.html`;
+    const context = await world.context();
+    const page = await context.newPage();
+    await page.route(framed, (route) => route.fulfill({ contentType: "text/html", body: html }));
+    await page.route(outer, (route) => route.fulfill({ contentType: "text/html", body: `<!doctype html><iframe src="${framed}" width="900" height="500"></iframe>` }));
+    // What a browser does with storage of other sites blocked: every use of it throws.
+    await page.addInitScript(() => {
+      if (location.hostname !== "127.0.0.1") return;
+      globalThis.Worker = class extends Worker {
+        constructor(url, options) {
+          const code = `Object.defineProperty(self, "indexedDB", { get() { throw new DOMException("denied", "SecurityError"); } });
+            const early = []; self.onmessage = (event) => early.push(event);
+            await import(${JSON.stringify(new URL(url, location.href).href)}); for (const event of early) self.onmessage(event);`;
+          super(URL.createObjectURL(new Blob([code], { type: "text/javascript" })), options);
+        }
+      };
+    });
+    await page.goto(outer);
+    const frame = await until(() => page.frames().find((each) => each.url() === framed), "the frame");
+    const screen = () => frame.evaluate(() => document.getElementById("t").shadowRoot?.querySelector(".xterm-rows")?.innerText ?? "");
+    await until(async () => /in a frame\s+skiff/.test(await screen()), "the program in the frame", 40_000);
+    assert.deepEqual(await frame.evaluate(() => globalThis.notices), ["storage-blocked"]);
+    assert.equal(await frame.evaluate(() => document.getElementById("t").linux.disk.persistent), false);
   });
 
   test("a disk is exported, reset and imported again", async () => {
