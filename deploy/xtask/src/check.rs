@@ -58,5 +58,7 @@ pub(crate) fn types() -> Result<()> {
     let root = shell::root();
     run(command("node")
         .arg(root.join("node_modules/typescript/bin/tsc"))
-        .args(["--project", "vm-client/browser/tsconfig.json"]))
+        .args(["--project", "vm-client/browser/tsconfig.json"]))?;
+    // Its documentation is made from them.
+    run(node::script("vm-client/browser/api-docs.mjs").arg("--check"))
 }
