@@ -5,6 +5,23 @@ import { sleep, until } from "./world.mjs";
 const PROMPT = /root@skiff:[^\n]*# $/;
 const BOOT_MS = 45_000;
 
+/** Everything the terminal of the demo page holds; runs in the page. */
+export function readTerminal() {
+  const buffer = globalThis.skiff?.terminal?.buffer.active;
+  if (!buffer) return "";
+  let text = "";
+  for (let row = 0; row < buffer.length; row += 1) {
+    const line = buffer.getLine(row);
+    const cut = row < buffer.baseY + buffer.cursorY;
+    // Spaces up to the cursor count: a prompt ends in one.
+    const upTo = row === buffer.baseY + buffer.cursorY ? buffer.cursorX : undefined;
+    const piece = line.translateToString(upTo === undefined, 0, upTo);
+    text += (row > 0 && !line.isWrapped ? "\n" : "") + piece;
+    if (!cut) break;
+  }
+  return text;
+}
+
 export class Tab {
   #next = 1;
   errors = [];
@@ -21,23 +38,8 @@ export class Tab {
 
   /** Everything the terminal holds, wrapped lines joined. */
   async text() {
-    const read = () => {
-      const buffer = globalThis.skiff?.terminal?.buffer.active;
-      if (!buffer) return "";
-      let text = "";
-      for (let row = 0; row < buffer.length; row += 1) {
-        const line = buffer.getLine(row);
-        const cut = row < buffer.baseY + buffer.cursorY;
-        // Spaces up to the cursor count: a prompt ends in one.
-        const upTo = row === buffer.baseY + buffer.cursorY ? buffer.cursorX : undefined;
-        const piece = line.translateToString(upTo === undefined, 0, upTo);
-        text += (row > 0 && !line.isWrapped ? "\n" : "") + piece;
-        if (!cut) break;
-      }
-      return text;
-    };
     // A page that is being loaded shows nothing yet.
-    return this.page.evaluate(read).catch((error) => (/navigation|destroyed/.test(error.message) ? "" : Promise.reject(error)));
+    return this.page.evaluate(readTerminal).catch((error) => (/navigation|destroyed/.test(error.message) ? "" : Promise.reject(error)));
   }
 
   /** The rows on the screen, also those below the cursor. */

@@ -32,6 +32,13 @@ pub(crate) const TEST: &[Package] = &[
     Package { name: "python3", purpose: "records terminal and guest traces", proof: "python3" },
 ];
 
+/// What the tests in other engines need beside it.
+pub(crate) const ENGINES: &[Package] = &[
+    Package { name: "firefox-esr", purpose: "a headless browser", proof: "firefox-esr" },
+    Package { name: "webkit2gtk-driver", purpose: "WebKitGTK and what drives it", proof: "WebKitWebDriver" },
+    Package { name: "xvfb", purpose: "a display for WebKitGTK's browser", proof: "Xvfb" },
+];
+
 /// What the benchmarks need beside it.
 pub(crate) const BENCH: &[Package] =
     &[Package { name: "qemu-user", purpose: "the speed to compare ours with", proof: "qemu-i386" }];

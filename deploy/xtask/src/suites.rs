@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{self, cargo, say};
-use crate::{check, client, demo, node, setup, transcripts, worker};
+use crate::{apt, check, client, demo, node, setup, transcripts, worker};
 
 #[derive(Default)]
 struct Count {
@@ -22,14 +22,14 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     while let Some(option) = options.next() {
         match option.as_str() {
             "--filter" => filter = Some(options.next().context("--filter wants a text")?.as_str()),
-            "native" | "transcripts" | "types" | "worker" | "deploy" | "browser" => wanted.push(option.as_str()),
+            "native" | "transcripts" | "types" | "worker" | "deploy" | "browser" | "engines" => wanted.push(option.as_str()),
             other => {
-                bail!("there is no suite {other:?}; there are native, transcripts, types, worker, deploy and browser")
+                bail!("there is no suite {other:?}; there are native, transcripts, types, browser, worker, deploy and engines")
             }
         }
     }
     let suites = |name: &str| wanted.is_empty() || wanted.contains(&name);
-    // Compiles what only a deployment at the edge needs, and runs when it is named.
+    // These fetch and compile what nothing else needs, and run when they are named.
     let named = |name: &str| wanted.contains(&name);
     setup::for_tests()?;
     let mut total = Count::default();
@@ -105,6 +105,19 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         demo::run(&["--no-serve".to_owned()])?;
         shell::run(cargo().args(["build", "--quiet", "-p", "image-tools", "--bin", "image-tools"]))?;
         let mut tests = node::script("tests/browser/run.mjs");
+        tests.arg("--block-server").arg(demo::server_program());
+        if let Some(filter) = filter {
+            tests.arg("--filter").arg(filter);
+        }
+        total.add(counted(&mut tests, libtest_line)?);
+    }
+    if named("engines") {
+        say("tests in Firefox and WebKitGTK");
+        apt::ensure(apt::ENGINES)?;
+        demo::run(&["--no-serve".to_owned()])?;
+        // Node 20 has WebSocket behind a flag that later ones still take.
+        let mut tests = shell::command("node");
+        tests.arg("--experimental-websocket").arg(shell::root().join("tests/engines/run.mjs"));
         tests.arg("--block-server").arg(demo::server_program());
         if let Some(filter) = filter {
             tests.arg("--filter").arg(filter);
