@@ -22,9 +22,13 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     while let Some(option) = options.next() {
         match option.as_str() {
             "--filter" => filter = Some(options.next().context("--filter wants a text")?.as_str()),
-            "native" | "transcripts" | "types" | "worker" | "deploy" | "browser" | "engines" => wanted.push(option.as_str()),
+            "native" | "transcripts" | "types" | "worker" | "deploy" | "browser" | "engines" => {
+                wanted.push(option.as_str())
+            }
             other => {
-                bail!("there is no suite {other:?}; there are native, transcripts, types, browser, worker, deploy and engines")
+                bail!(
+                    "there is no suite {other:?}; there are native, transcripts, types, browser, worker, deploy and engines"
+                )
             }
         }
     }
