@@ -179,6 +179,9 @@ export function tests(test, world) {
     };
     await give(damaged);
     await until(async () => (await other.banners()).some((words) => /damaged: its checksum is wrong/.test(words)), "the refusal");
+    await give(file.subarray(0, file.length - 5000));
+    const short = `cut short: it has ${file.length - 5000} bytes of ${file.length}.`;
+    await until(async () => (await other.banners()).some((words) => words.includes(short)), "the second refusal");
     await other.reload();
     assert.equal((await other.run("cat /root/here")).output, "here");
     const navigated = other.page.waitForNavigation();

@@ -64,8 +64,10 @@ export function tests(test, world) {
         return put.apply(this, words);
       };`);
     const tab = await world.shell({ context });
-    await tab.run("echo stored > /root/stored; sync");
+    await tab.run("echo stored > /root/stored; for f in a b c; do yes old | head -c 65536 > /root/$f; sync; done");
     await tell(tab, { failing: true });
+    // Pages between stored ones: wherever the three files lie, one that is stored comes before this one or behind it.
+    await tab.run("yes new | head -c 65536 | dd of=/root/b bs=65536 iflag=fullblock conv=notrunc");
     const script = `
 import errno, os
 for name in "ab":
@@ -95,6 +97,8 @@ for name in "ab":
     await other.prompt();
     assert.equal((await other.run("cat /root/stored")).output, "stored");
     assert.equal((await other.run("test -s /tmp/fsync.py && echo there")).output, "there");
+    const lines = await other.run("for f in a b c; do uniq /root/$f | head -1; cmp /root/$f /root/a | wc -l; done");
+    assert.equal(lines.output.replace(/\s+/g, " "), "old 0 new 1 old 0");
     // And the tab itself still has what was committed.
     await tell(tab, { failing: false });
     await tab.reload();

@@ -2,9 +2,21 @@
 //
 // The file: "SKIFFDSK", the length of the header (u32, little-endian as everything), the header as JSON
 // `{ version: 1, manifest, stamp, pages, made }`, then for each page its number (f64) and its 4096 bytes, then the CRC-32 of all
-// that (u32). The manifest says which image the pages belong to: they fit no other.
+// that (u32). The numbers ascend. The manifest says which image the pages belong to: they fit no other.
 
-import { PAGE_BYTES, PAGES_PER_ROW, ROW_BYTES, completion, databaseName, newStamp, openDatabase, overlayError, result, stampOf } from "./overlay.js";
+import {
+  PAGE_BYTES,
+  PAGES_PER_ROW,
+  ROW_BYTES,
+  completion,
+  databaseName,
+  importBroken,
+  newStamp,
+  openDatabase,
+  overlayError,
+  result,
+  stampOf,
+} from "./overlay.js";
 
 const MAGIC = new TextEncoder().encode("SKIFFDSK");
 const RECORD = 8 + PAGE_BYTES;
@@ -27,19 +39,25 @@ export async function exportPages(name, unsaved) {
       throw overlayError("Fenced", "the stored changes are no longer those of this machine: another tab took them over, or they were cleared");
     }
     if (!head) throw overlayError("NothingSaved", "there are no saved changes");
+    if (head.importing) throw importBroken();
     const pages = view.objectStore("pages");
     const covered = new Set(unsaved ? [...unsaved.numbers, ...unsaved.deleted] : []);
     const stored = covered.size ? await storedOf(pages, covered) : 0;
     const count = (await result(pages.count())) - stored + (unsaved?.numbers.length ?? 0);
-    const { add, finish } = begin(head.manifest, stampOf(head), count);
-    if (unsaved) add(recordsOf(unsaved.numbers, (index) => unsaved.pages.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES)));
+    // With what is not stored it is a state that has no stamp yet.
+    const { add, finish } = begin(head.manifest, unsaved ? newStamp() : stampOf(head), count);
+    const waiting = unsaved ? inOrder(unsaved) : [];
+    let next = 0;
     let range = null;
     for (;;) {
       const [keys, values] = await Promise.all([result(pages.getAllKeys(range, BATCH)), result(pages.getAll(range, BATCH))]);
+      const batch = keys.map((key, index) => [key, values[index]]).filter(([key]) => !covered.has(key));
+      // Of what is not stored, all that comes before the last of these; once there are no more stored ones, the rest.
+      const last = keys.length ? keys.at(-1) : Infinity;
+      for (; next < waiting.length && waiting[next][0] <= last; next += 1) batch.push(waiting[next]);
+      add(recordsOf(batch.sort(ascending)));
       if (keys.length === 0) break;
-      const kept = keys.map((key, index) => [key, values[index]]).filter(([key]) => !covered.has(key));
-      add(recordsOf(kept.map(([key]) => key), (index) => kept[index][1]));
-      range = IDBKeyRange.lowerBound(keys.at(-1), true);
+      range = IDBKeyRange.lowerBound(last, true);
     }
     return finish();
   } finally {
@@ -48,10 +66,18 @@ export async function exportPages(name, unsaved) {
 }
 
 /** Changes that are nowhere but in a machine's memory. */
-export function exportUnsaved(manifest, { numbers, pages }) {
-  const { add, finish } = begin(manifest, newStamp(), numbers.length);
-  add(recordsOf(numbers, (index) => pages.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES)));
+export function exportUnsaved(manifest, unsaved) {
+  const { add, finish } = begin(manifest, newStamp(), unsaved.numbers.length);
+  add(recordsOf(inOrder(unsaved)));
   return finish();
+}
+
+const ascending = ([one], [other]) => one - other;
+
+/** Numbers and their pages. */
+function inOrder({ numbers, pages }) {
+  const pairs = Array.from(numbers, (number, index) => [number, pages.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES)]);
+  return pairs.sort(ascending);
 }
 
 /** How many of these pages are stored. */
@@ -60,12 +86,12 @@ async function storedOf(pages, numbers) {
   return found.reduce((sum, one) => sum + one, 0);
 }
 
-function recordsOf(numbers, page) {
-  const records = new Uint8Array(numbers.length * RECORD);
+function recordsOf(pairs) {
+  const records = new Uint8Array(pairs.length * RECORD);
   const view = new DataView(records.buffer);
-  numbers.forEach((number, index) => {
+  pairs.forEach(([number, page], index) => {
     view.setFloat64(index * RECORD, number, true);
-    records.set(page(index), index * RECORD + 8);
+    records.set(page, index * RECORD + 8);
   });
   return records;
 }
@@ -147,11 +173,15 @@ export async function importPages(name, file) {
 /** Reads the whole file once: its header, every page number, its checksum. */
 async function check(file) {
   const bad = (why) => overlayError("BadArchive", `this is no exported disk, or it is damaged: ${why}`);
+  const short = (bytes) =>
+    overlayError("BadArchive", `this exported disk is cut short: it has ${file.size} bytes of ${bytes}. Fetch or export it again`);
   const front = await slice(file, 0, Math.min(file.size, MAGIC.length + 4));
-  if (front.length < MAGIC.length + 4 || !MAGIC.every((byte, index) => front[index] === byte)) throw bad("it begins differently");
+  if (!MAGIC.every((byte, index) => index >= front.length || front[index] === byte)) throw bad("it begins differently");
+  if (front.length < MAGIC.length + 4) throw short(`at least ${MAGIC.length + 4}`);
   const length = new DataView(front.buffer, front.byteOffset).getUint32(MAGIC.length, true);
   if (length > MOST_HEADER) throw bad("its header is too long");
   const start = MAGIC.length + 4 + length;
+  if (file.size < start) throw short(`at least ${start}`);
   let header;
   try {
     header = JSON.parse(new TextDecoder().decode(await slice(file, MAGIC.length + 4, length)));
@@ -161,6 +191,7 @@ async function check(file) {
   const { version, manifest, pages } = header ?? {};
   if (version !== 1) throw bad(`its version is ${version}; this client reads version 1`);
   if (!/^[0-9a-f]{64}$/.test(manifest) || !Number.isSafeInteger(pages) || pages < 0) throw bad("its header makes no sense");
+  if (file.size < start + pages * RECORD + 4) throw short(start + pages * RECORD + 4);
   if (file.size !== start + pages * RECORD + 4) throw bad(`it has ${file.size} bytes, its header says ${start + pages * RECORD + 4}`);
   if (header.stamp !== undefined && !/^[ -~]{1,64}$/.test(header.stamp)) throw bad("its header makes no sense");
   const crc = new Crc32();

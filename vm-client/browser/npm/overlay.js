@@ -2,8 +2,8 @@
 //
 // Three object stores: `pages` (4 KiB each, by number), `presence` (256-byte rows of bits that say which pages are there,
 // computed by vm-browser) and `meta` (one record: the manifest the pages belong to, the epoch and the stamp). Each opening
-// takes the next epoch, and a commit of an older one aborts, so two sessions can never interleave. The first commit of a
-// session makes a new stamp: whoever reads the pages as a layer below others sees by it that they changed.
+// takes the next epoch, and a commit of an older one aborts, so two sessions can never interleave. Each commit writes another
+// stamp: whoever reads the pages as a layer below others, or has the file of an export, knows by it which state it is.
 
 const HEAD = "head";
 export const PAGE_BYTES = 4096;
@@ -36,7 +36,9 @@ export class IndexedDbPages {
   #pages = 0;
   #lost = null;
   #stamp = null;
-  #stamped = false;
+  #session = newStamp();
+  /** Commits that were tried: no two have one stamp. */
+  #changes = 0;
   #layer = false;
 
   /** Opens the pages of `name`, which must belong to `manifest` (or to nothing yet). */
@@ -185,12 +187,13 @@ export class IndexedDbPages {
     const pages = change.objectStore("pages");
     const presence = change.objectStore("presence");
     let fenced = false;
+    const stamp = `${this.#session}.${(this.#changes += 1)}`;
     // Everything is asked for at once: if the epoch turns out to be another, the abort takes it all back.
     const head = change.objectStore("meta").get(HEAD);
     head.onsuccess = () => {
       fenced = head.result?.epoch !== epoch;
       if (fenced) return change.abort();
-      if (!this.#stamped) change.objectStore("meta").put({ ...head.result, stamp: newStamp() }, HEAD);
+      change.objectStore("meta").put({ ...head.result, stamp }, HEAD);
     };
     putPages.forEach((page, index) => pages.put(page, putKeys[index]));
     deleted.forEach((key) => pages.delete(key));
@@ -202,7 +205,7 @@ export class IndexedDbPages {
       if (fenced) throw overlayError("Fenced", "another tab took over the saved changes");
       throw error;
     }
-    this.#stamped = true;
+    this.#stamp = stamp;
     this.#commits += 1;
     this.#pages += putPages.length;
     // Until the browser is asked again, every page counts as a new one.
@@ -240,7 +243,7 @@ export function stampOf(head) {
   return head?.stamp ?? `epoch ${head?.epoch}`;
 }
 
-function importBroken() {
+export function importBroken() {
   return overlayError("OverlayBroken", "an import of this disk was interrupted: import it again, or reset the disk");
 }
 
