@@ -5,7 +5,7 @@ import { mkdir } from "node:fs/promises";
 
 import { root, until } from "./world.mjs";
 
-const PHONE = { viewport: { width: 390, height: 700 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 /** Pictures for people to look at. */
 const PICTURES = `${root}build/pictures`;
 
@@ -21,7 +21,6 @@ export function tests(test, world) {
     await tab.type("cat");
     await tab.page.keyboard.press("Enter");
     await tab.page.getByRole("button", { name: "Control, for the next key" }).tap();
-    await picture(tab, "phone");
     await tab.page.keyboard.insertText("c");
     await tab.prompt();
     await tab.type("echo $?\n");
@@ -34,11 +33,47 @@ export function tests(test, world) {
     await tab.sees(/\nskiff\n/);
     await tab.page.getByRole("button", { name: "Up" }).tap();
     await tab.sees(/# cat \/etc\/hostname *$/);
+    // Ctrl with an arrow goes a word to the left: the slash lands before "hostname".
+    await tab.page.getByRole("button", { name: "Control, for the next key" }).tap();
+    await tab.page.getByRole("button", { name: "Left" }).tap();
+    await tab.page.keyboard.insertText("../etc/");
+    await tab.sees(/# cat \/etc\/\.\.\/etc\/hostname/);
+    await tab.page.keyboard.press("Enter");
+    await tab.sees(/\.\.\/etc\/hostname\nskiff\n/);
+    await tab.page.getByRole("button", { name: "Control, for the next key" }).tap();
+    await picture(tab, "phone");
     const { width, keys } = await tab.page.evaluate(() => {
-      const { width, bottom } = document.querySelector(".keys").getBoundingClientRect();
-      return { width: document.documentElement.scrollWidth, keys: width <= innerWidth && bottom <= innerHeight };
+      const inside = (button) => {
+        const { left, right, bottom, height } = button.getBoundingClientRect();
+        return left >= 0 && right <= innerWidth && bottom <= innerHeight && height >= 36;
+      };
+      return { width: document.documentElement.scrollWidth, keys: [...document.querySelectorAll(".keys button")].map(inside) };
     });
-    assert.deepEqual([width, keys], [390, true]);
+    assert.deepEqual([width, keys], [390, Array(14).fill(true)]);
+  }, { seconds: 120 });
+
+  test("on a phone the rest is in a menu, and the page follows the screen's keyboard", async () => {
+    const context = await world.context(PHONE);
+    const tab = await world.shell({ context });
+    const more = tab.page.getByRole("button", { name: "More" });
+    const entry = tab.page.getByRole("button", { name: "Export" });
+    assert.equal(await entry.isVisible(), false);
+    await more.tap();
+    assert.equal(await entry.isVisible(), true);
+    await picture(tab, "phone-menu");
+    await tab.page.locator("#terminal").tap({ position: { x: 100, y: 600 } });
+    await until(async () => !(await entry.isVisible()), "the menu to close");
+    await more.tap();
+    await tab.page.keyboard.press("Escape");
+    assert.deepEqual([await entry.isVisible(), await more.getAttribute("aria-expanded")], [false, "false"]);
+    // The keyboard comes up: the terminal gets fewer rows, and the keys lie above it.
+    const rows = () => tab.page.evaluate(() => globalThis.skiff.terminal.rows);
+    const before = await rows();
+    await tab.page.setViewportSize({ width: 390, height: 480 });
+    await until(async () => (await rows()) < before - 10, "fewer rows");
+    const bottom = await tab.page.evaluate(() => document.querySelector("footer").getBoundingClientRect().bottom);
+    assert.equal(bottom, 480);
+    assert.equal((await tab.run("stty size")).output, `${await rows()} ${await tab.page.evaluate(() => globalThis.skiff.terminal.cols)}`);
   }, { seconds: 120 });
 
   test("a wide screen with a mouse has no row of keys", async () => {

@@ -7,6 +7,7 @@ import { CloudDevice, IDBDevice, Linux, OverlayDevice } from "../npm/index.js";
 import { BootScreen } from "./boot.js";
 import { takeDrops } from "./files.js";
 import { advice, banner, confirmed } from "./notices.js";
+import { smallScreens } from "./small.js";
 import { StatusLine } from "./status.js";
 import { openTerminal } from "./terminal.js";
 
@@ -23,6 +24,7 @@ const WASM = new URL(SKIFF_WASM, document.baseURI).href;
 const newWorker = () => new Worker(new URL(SKIFF_WORKER, document.baseURI), { type: "module", name: "skiff" });
 let linux = null;
 takeDrops(document.getElementById("terminal"), () => linux);
+smallScreens();
 
 document.getElementById("reset").onclick = () => reset();
 document.getElementById("export").onclick = () => exportDisk();

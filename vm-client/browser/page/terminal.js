@@ -37,7 +37,8 @@ export function openTerminal(parent) {
     allowProposedApi: true,
     cursorBlink: true,
     fontFamily: 'ui-monospace, "SF Mono", "Cascadia Mono", Menlo, "DejaVu Sans Mono", "Liberation Mono", monospace',
-    fontSize: 14,
+    // A phone has little more than fifty columns of these.
+    fontSize: innerWidth <= 480 ? 12 : 14,
     lineHeight: 1.15,
     scrollback: 10_000,
     theme: THEME,
