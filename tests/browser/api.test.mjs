@@ -86,6 +86,46 @@ export function tests(test, world) {
     assert.equal(screens[2], "/dev/tty2\r\n10 40\r\nhi \u{1f600}\r\ngot hi \u{1f600}\r\n");
   });
 
+  test("Node that is given an indexedDB keeps disks, their files and disks upon disks, as a browser does", async () => {
+    const { default: indexedDB } = await import("fake-indexeddb");
+    const { default: IDBKeyRange } = await import("fake-indexeddb/lib/FDBKeyRange");
+    Object.assign(globalThis, { indexedDB, IDBKeyRange });
+    world.defer(() => {
+      delete globalThis.indexedDB;
+      delete globalThis.IDBKeyRange;
+    });
+    const { CloudDevice, IDBDevice, Linux, OverlayDevice } = await import(`${root}vm-client/browser/npm/index.js`);
+    const { imageUrl } = await import(`${root}vm-client/browser/npm/node.js`);
+    const below = await OverlayDevice.create(await CloudDevice.create(imageUrl(`${store}/debian`)), await IDBDevice.create("below"));
+    const above = await OverlayDevice.create(below, await IDBDevice.create("above"));
+    const files = await IDBDevice.create("files");
+    const on = async (dev, command) => {
+      const mounts = [{ type: "ext2", path: "/", dev }, { type: "dir", path: "/files", dev: files }];
+      const linux = await Linux.create({ mounts, memory: 64 << 20 });
+      const { stdout } = await linux.run("/bin/sh", ["-c", command], { stdout: "pipe" });
+      const blob = await files.readFileAsBlob("/a");
+      const said = [linux.disk.persistent, text(stdout), await blob?.text()];
+      await linux.delete();
+      return said;
+    };
+    assert.deepEqual(await on(below, "echo below > /root/b; echo kept > /files/a; sync"), [true, "", "kept\n"]);
+    assert.deepEqual(await on(above, "cat /root/b; echo above > /root/b"), [true, "below\n", "kept\n"]);
+    assert.deepEqual(await on(above, "cat /root/b /files/a; rm /files/a"), [true, "above\nkept\n", undefined]);
+    assert.deepEqual(await IDBDevice.list(), ["above", "below", "files"]);
+    // A file is read without a machine, too.
+    assert.equal(await files.readFileAsBlob("/a"), null);
+    // What is exported and imported is the same state: the disk above still fits.
+    const moved = await below.idb.export();
+    await below.idb.reset();
+    assert.equal(await below.idb.manifest(), null);
+    await below.idb.import(moved);
+    assert.equal((await on(above, "cat /root/b"))[1], "above\n");
+    // A disk that is changed below another is refused there.
+    await on(below, "echo changed > /root/b; sync");
+    await assert.rejects(on(above, "true"), { code: "overlay-mismatch" });
+    await Promise.all([above.idb, below.idb, files].map((idb) => idb.reset()));
+  });
+
   test("two machines live in one page", async () => {
     const tab = await world.shell();
     await tab.run("echo first > /root/who");

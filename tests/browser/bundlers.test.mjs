@@ -72,9 +72,9 @@ export function tests(test, world) {
   test("the installed package runs in Node", async () => {
     const folder = await project(world, "esbuild", []);
     const script = `import { CloudDevice, Linux } from "skiff-vm";
-      import { imageUrl, inProcess } from "skiff-vm/node";
-      const dev = new CloudDevice(imageUrl(process.argv[1]));
-      const linux = await Linux.create({ mounts: [{ type: "ext2", path: "/", dev }], worker: inProcess(), memory: 64 << 20 });
+      import { imageUrl } from "skiff-vm/node";
+      const dev = await CloudDevice.create(imageUrl(process.argv[1]));
+      const linux = await Linux.create({ mounts: [{ type: "ext2", path: "/", dev }], memory: 64 << 20 });
       const { stdout } = await linux.run("cat", ["/etc/hostname"], { stdout: "pipe" });
       process.stdout.write(stdout);
       await linux.delete();`;

@@ -255,6 +255,8 @@ function absoluteImage(text) {
   const cut = text.lastIndexOf("/");
   const [store, name] = [text.slice(0, cut + 1), text.slice(cut + 1)];
   const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+  // Outside a browser a store may be a directory.
+  if (base === undefined && text.startsWith("/")) return text;
   let url;
   try {
     url = new URL(store || "./", base);

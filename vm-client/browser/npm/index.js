@@ -6,6 +6,7 @@ import { DataDevice, IDBDevice } from "./devices.js";
 import { SkiffError, asSkiffError, bad } from "./error.js";
 import { FileSystem, freeName } from "./fs.js";
 import { mountsOf } from "./mounts.js";
+import { startWorker } from "./port.js";
 import { Process, encodeInput } from "./process.js";
 
 export {
@@ -462,10 +463,6 @@ export class Linux {
     this.#calls.clear();
     this.#processes.clear();
   }
-}
-
-function startWorker() {
-  return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "skiff" });
 }
 
 function saveAs(blob, name) {

@@ -1,7 +1,10 @@
 import type { MachinePort } from "./index.js";
 
-/** A port to a machine in this thread, for `Linux.create({ worker })`. Changes are kept in memory. */
+/**
+ * A port to a machine in this thread: what `Linux.create` uses without a `worker` once this module is imported. Changes of an `OverlayDevice` are kept in
+ * `globalThis.indexedDB` where the program has put one (Node has none of its own), and in memory otherwise.
+ */
 export function inProcess(): MachinePort;
 
-/** Makes the directory of a store absolute (`store/debian`), for `new CloudDevice(...)`; URLs stay as they are. */
+/** Makes the directory of a store absolute (`store/debian`), for `CloudDevice.create`; URLs stay as they are. */
 export function imageUrl(text: string): string;

@@ -1,12 +1,16 @@
-// The surroundings of a machine in Node: no IndexedDB, no Web Locks; stores may be directories.
+// The surroundings of a machine in Node: stores may be directories, and changes are kept where the program has given Node an
+// `indexedDB`.
 
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 
+import { takeLock } from "./lock.js";
 import { readWithFetch } from "./network.js";
+import { IndexedDbPages } from "./overlay.js";
+import { startWith } from "./port.js";
 import { serve } from "./serve.js";
 
-/** A port to a machine in this thread, for `Linux.create({ worker })`. */
+/** A port to a machine in this thread: what `Linux.create` uses without a `worker` once this module is imported. */
 export function inProcess() {
   const port = { onmessage: null, onerror: null, postMessage, terminate() {} };
   // Both directions are asynchronous and copy, as messages to a worker do.
@@ -18,9 +22,10 @@ export function inProcess() {
     { post: later((data) => port.onmessage?.({ data })) },
     {
       module: readFile(new URL("./wasm/skiff_bg.wasm", import.meta.url)),
-      openPages: () => Promise.reject(new Error("changes cannot be stored in Node")),
-      openLayer: () => Promise.reject(new Error("changes cannot be stored in Node")),
-      takeLock: async () => () => {},
+      // Where Node has no `indexedDB`, these say so.
+      openPages: IndexedDbPages.open,
+      openLayer: IndexedDbPages.openLayer,
+      takeLock,
       readUrl,
       soon: setImmediate,
     },
@@ -30,6 +35,9 @@ export function inProcess() {
   }
   return port;
 }
+
+// Without a `worker`, `Linux.create` takes this.
+startWith(inProcess);
 
 const IS_URL = /^[a-z]+:\/\//;
 
