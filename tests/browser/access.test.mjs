@@ -37,9 +37,9 @@ export function tests(test, world) {
     await tab.page.getByRole("button", { name: "Control, for the next key" }).tap();
     await tab.page.getByRole("button", { name: "Left" }).tap();
     await tab.page.keyboard.insertText("../etc/");
-    await tab.sees(/# cat \/etc\/\.\.\/etc\/hostname/);
+    await tab.sees(/# cat \/etc\/\.\.\/etc\/$/);
     await tab.page.keyboard.press("Enter");
-    await tab.sees(/\.\.\/etc\/hostname\nskiff\n/);
+    await tab.sees(/\.\.\/etc\/hostname *\nskiff\n/);
     await tab.page.getByRole("button", { name: "Control, for the next key" }).tap();
     await picture(tab, "phone");
     const { width, keys } = await tab.page.evaluate(() => {

@@ -35,6 +35,7 @@ export class IndexedDbPages {
   #commits = 0;
   #pages = 0;
   #lost = null;
+  #manifest;
   #stamp = null;
   #session = newStamp();
   /** Commits that were tried: no two have one stamp. */
@@ -95,6 +96,7 @@ export class IndexedDbPages {
   constructor(db, head, rowKeys, rows) {
     this.#db = db;
     this.#epoch = head.epoch;
+    this.#manifest = head.manifest;
     this.#stamp = stampOf(head);
     this.#rowKeys = Float64Array.from(rowKeys);
     this.#rows = new Uint8Array(rows.length * ROW_BYTES);
@@ -189,12 +191,13 @@ export class IndexedDbPages {
     let fenced = false;
     const stamp = `${this.#session}.${(this.#changes += 1)}`;
     // Everything is asked for at once: if the epoch turns out to be another, the abort takes it all back.
-    const head = change.objectStore("meta").get(HEAD);
+    const meta = change.objectStore("meta");
+    const head = meta.get(HEAD);
     head.onsuccess = () => {
       fenced = head.result?.epoch !== epoch;
-      if (fenced) return change.abort();
-      change.objectStore("meta").put({ ...head.result, stamp }, HEAD);
+      if (fenced) change.abort();
     };
+    meta.put({ manifest: this.#manifest, epoch, stamp }, HEAD);
     putPages.forEach((page, index) => pages.put(page, putKeys[index]));
     deleted.forEach((key) => pages.delete(key));
     rows.forEach((row, index) => presence.put(row, rowKeys[index]));
