@@ -20,7 +20,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
         "vm-machine",
         &["vm-kernel", "vm-jit", "vm-cpu", "ext2", "vm-block", "vm-net", "vm-mem", "vm-rt", "linux-abi", "block-proto"],
     ),
-    ("vm-browser", &["vm-machine", "vm-kernel", "vm-block", "vm-rt", "block-proto", "linux-abi"]),
+    ("vm-browser", &["vm-machine", "vm-kernel", "ext2", "vm-block", "vm-rt", "block-proto", "linux-abi"]),
     ("block-server", &["block-proto"]),
     ("edge-worker", &["block-proto"]),
     ("image-tools", &["block-proto", "ext2", "vm-block", "vm-rt"]),
