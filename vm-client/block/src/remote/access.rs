@@ -1,8 +1,8 @@
 //! Permission to read a private image, and where it is shown.
 
 use std::fmt;
-use std::sync::Arc;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The longest token that fits into HELLO.
 const MOST: usize = 1024;

@@ -525,7 +525,7 @@ impl<N: Network + 'static> Driver<N> {
             Place::Http { since, .. } => Some(since + want.trial.patience()),
             _ => None,
         });
-        delays.chain(connect).chain(self.session.deadline(now)).chain(self.stuck_deadline()).min()
+        delays.chain(connect).chain(self.session.deadline(now)).chain(self.stuck_deadline(now)).min()
     }
 }
 

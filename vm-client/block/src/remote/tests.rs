@@ -1,6 +1,6 @@
 //! An image opened over a network that fails in every way.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,6 +17,8 @@ struct World {
     clock: Rc<ManualClock>,
     network: Rc<FakeNetwork>,
     host: RemoteHost<Rc<FakeNetwork>>,
+    /// How often a timer has woken somebody.
+    rounds: Cell<u32>,
 }
 
 fn world() -> World {
@@ -25,7 +27,7 @@ fn world() -> World {
     let network = FakeNetwork::new(Rc::clone(&clock));
     let dynamic: Rc<dyn Clock> = clock.clone();
     let host = RemoteHost { network: Rc::new(Rc::clone(&network)), clock: dynamic, timers: Timers::new() };
-    World { executor: Executor::new(), clock, network, host }
+    World { executor: Executor::new(), clock, network, host, rounds: Cell::new(0) }
 }
 
 impl World {
@@ -45,6 +47,7 @@ impl World {
             let next = self.host.timers.next_deadline().unwrap_or(start + limit).min(start + limit);
             self.clock.advance(next.saturating_sub(now));
             self.host.timers.fire(self.clock.monotonic());
+            self.rounds.set(self.rounds.get() + 1);
         }
     }
 
@@ -384,6 +387,35 @@ fn a_connection_that_died_with_the_network_is_not_waited_for() {
         assert!(took <= Duration::from_secs(2), "away for {away} s: {took:?}");
         world.pass(Duration::from_secs(90), || remote.status().link == Link::Socket);
         world.fetched(&remote, 3 * round as u32 + 30).expect("comes");
+    }
+}
+
+#[test]
+fn who_waits_in_silence_sleeps() {
+    let world = world();
+    world.network.put_image("demo", 90);
+    let remote = world.open(DEMO);
+    world.fetched(&remote, 0).expect("comes");
+    // What a network can do to requests that are under way: to swallow all, to refuse, to answer all but one.
+    let silences: [(&str, fn(&World)); 3] = [
+        ("swallowed", |world| world.network.black_hole(true)),
+        ("refused", |world| world.network.go_offline()),
+        ("stalled", |world| world.network.connections.borrow().iter().for_each(|it| it.stalled.set(true))),
+    ];
+    for (n, (what, begin)) in (0..).zip(silences) {
+        begin(&world);
+        let fetching: Vec<_> = (0..8).map(|chunk| world.fetch(&remote, n * 30 + chunk)).collect();
+        world.settle();
+        world.rounds.set(0);
+        let minutes = world.pass(Duration::from_secs(120), || false).as_secs() / 60;
+        // A probe each 400 ms with its end, and the tries that are still made.
+        let rounds = world.rounds.get() / u32::try_from(minutes).expect("is short");
+        assert!(rounds < 600, "{what}: woken {rounds} times a minute");
+        world.network.black_hole(false);
+        world.network.online.set(true);
+        world.pass(Duration::from_secs(60), || fetching.iter().all(|chunk| chunk.borrow().is_some()));
+        assert!(fetching.iter().all(|chunk| chunk.borrow().as_ref().is_some_and(Result::is_ok)), "{what}");
+        world.pass(Duration::from_secs(90), || remote.status().link == Link::Socket);
     }
 }
 

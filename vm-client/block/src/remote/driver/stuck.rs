@@ -49,12 +49,16 @@ impl<N: Network + 'static> Driver<N> {
         }
     }
 
-    /// When the next look around is due.
-    pub(super) fn stuck_deadline(&self) -> Option<Duration> {
+    /// When the next look around is due. In silence only probes are: what is late then cannot be helped before one of them
+    /// comes back, so its time, long past, must not be waited for.
+    pub(super) fn stuck_deadline(&self, now: Duration) -> Option<Duration> {
         let silent = self.silent_since()? + SILENCE;
+        if now >= silent {
+            return Some(self.probe.deadline());
+        }
         let late = self.late();
         let owed = self.wants.values().filter(|want| self.is_owed(want)).map(|want| want.since + late);
-        owed.chain([silent.max(self.probe.deadline())]).min()
+        owed.chain([silent]).min()
     }
 
     /// Whether a want is demanded of a socket that took it.
