@@ -16,8 +16,10 @@ export function tests(add, world) {
 
     test("boots to a prompt and runs what is typed, with compiled code", async () => {
       const tab = await boot();
-      assert.equal(await tab.shell("echo $((6*7)); uname -sm; stty size | wc -w"), "42\nLinux i686\n2");
-      assert.equal(await tab.shell("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo $i"), "20000");
+      await tab.line("echo typed $((6*7))");
+      await tab.sees(/\ntyped 42\n/);
+      assert.equal(await tab.shell("uname -sm; stty size | wc -w"), "Linux i686\n2");
+      assert.equal(await tab.shell("i=0; while [ $i -lt 4000 ]; do i=$((i+1)); done; echo $i"), "4000");
       const profile = await tab.evaluate(() => globalThis.skiff.profile());
       const compiled = Object.entries(profile).filter(([name, value]) => /compiled|modules/.test(name) && value > 0);
       assert.ok(compiled.length, `nothing was compiled: ${JSON.stringify(profile)}`);
@@ -33,7 +35,7 @@ export function tests(add, world) {
 
     test("changes survive a reload, and a second tab is told", async () => {
       const tab = await boot();
-      await tab.shell("seq 1 50000 > /root/numbers; sync");
+      await tab.shell("seq 1 9000 > /root/numbers; sync");
       const sum = await tab.shell("md5sum < /root/numbers");
       assert.equal(await tab.evaluate(() => globalThis.skiff.disk.persistent), true);
       await tab.reload();

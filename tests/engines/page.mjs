@@ -45,10 +45,11 @@ export class EngineTab {
     await this.press(...text, "Enter");
   }
 
-  /** Runs a command in the terminal and returns what it printed. */
+  /** Runs a command at the prompt, without the time that keys take, and returns what it printed. */
   async shell(command) {
     const mark = `m${Math.random().toString(36).slice(2, 8)}`;
-    await this.line(`${command}; echo "<${mark.slice(0, 1)}""${mark.slice(1)}>"`);
+    const line = `${command}; echo "<${mark.slice(0, 1)}""${mark.slice(1)}>"\r`;
+    await this.evaluate((line) => globalThis.skiff.input(line), line);
     const [, before] = await this.sees(new RegExp(`([\\s\\S]*)<${mark}>\\n`));
     await this.prompt();
     return before.slice(before.lastIndexOf('>"\n') + 3).trimEnd();

@@ -44,7 +44,7 @@ usage: cargo xtask TASK [OPTIONS]
             --rebuild       make the demo image again
             --no-serve      only build
   test    run every test: crates, instruction set, guest programs, file systems, browser
-            SUITE...        only these (native, transcripts, types, deploy, browser; worker and engines when they are named);
+            SUITE...        only these (native, transcripts, types, deploy, browser, engines; worker when it is named);
                             --filter TEXT passes a filter on to each
   transcripts  run the same scripts on this computer's Linux (a Debian i386 chroot) and in Skiff, and compare
             NAME...         only these; --fast: the few that `test` runs; --list: name them all

@@ -33,7 +33,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         }
     }
     let suites = |name: &str| wanted.is_empty() || wanted.contains(&name);
-    // These fetch and compile what nothing else needs, and run when they are named.
+    // Compiles what only a deployment at the edge needs, and runs when it is named.
     let named = |name: &str| wanted.contains(&name);
     setup::for_tests()?;
     let mut total = Count::default();
@@ -115,7 +115,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         }
         total.add(counted(&mut tests, libtest_line)?);
     }
-    if named("engines") {
+    if suites("engines") {
         say("tests in Firefox and WebKitGTK");
         apt::ensure(apt::ENGINES)?;
         demo::run(&["--no-serve".to_owned()])?;
