@@ -13,7 +13,45 @@ use crate::{Access, FrameId, Mmu, PAGE_SIZE, PageFault, VirtAddr};
 /// How many bytes behind the flat table's words for loads those for stores are.
 pub const STORE_WORDS: u32 = (flat::STORES * 4) as u32;
 
+/// Pages that follow each other, are writable and whose frames follow each other too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// The first byte.
+    pub start: u32,
+    /// Bytes.
+    pub len: u32,
+    /// What to add to an address in it for the offset from the first frame.
+    pub distance: u32,
+}
+
 impl Mmu {
+    /// The run around an address as far as the flat table knows it: pages that were stored to before and hold no code, at
+    /// most so many to each side. Valid until a mapping changes or code is made.
+    pub fn writable_run(&self, addr: VirtAddr, most: u32) -> Option<Run> {
+        if addr.0 >= self.fast_limit {
+            return None;
+        }
+        let word = |page: u32| {
+            // SAFETY: `fast_limit` is not zero, so `fast_words` is the active space's table of two times WORDS words, and
+            // page numbers of 32-bit addresses are below WORDS.
+            unsafe { self.fast_words.add(flat::STORES + page as usize).read() }
+        };
+        let page = (addr.0 >> 12) as u32;
+        let distance = word(page);
+        if distance == 0 {
+            return None;
+        }
+        let (mut first, mut last) = (page, page);
+        while first > 0 && page - first < most && word(first - 1) == distance {
+            first -= 1;
+        }
+        // The last page of all is left out, so that the end is an address too.
+        while last < flat::WORDS as u32 - 2 && last - page < most && word(last + 1) == distance {
+            last += 1;
+        }
+        (last < flat::WORDS as u32 - 1).then(|| Run { start: first << 12, len: (last - first + 1) << 12, distance })
+    }
+
     /// The address of the active space's flat table, if it has one. Valid until another space becomes active.
     pub fn flat_table(&self) -> Option<usize> {
         (self.fast_limit > 0).then_some(self.fast_words as usize)
