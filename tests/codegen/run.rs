@@ -11,7 +11,7 @@ use std::process::Command;
 use vm_cpu::Mode;
 use vm_cpu::decode::{self, Context, Unknown};
 use vm_cpu::ir::{Op, Segments};
-use vm_jit::emit::{self, Config, Functions, Numbers};
+use vm_jit::emit::{self, Config, Functions, Numbers, StackRegisters};
 use vm_jit::module;
 use vm_jit::plan::{CodeSource, Found, Limits, plan};
 use vm_jit::shape::Shape;
@@ -34,6 +34,7 @@ const CONFIG: Config = Config {
         slots: [900, 901, 902, 903, 904, 905, 906, 907, 908, 909, 910, 911, 912, 913, 914, 915, 916, 917, 918],
         side: 0x40_0000,
     },
+    stack: StackRegisters::Pointer,
 };
 
 struct Bytes(Vec<u8>, Unknown);
@@ -48,6 +49,14 @@ impl CodeSource for Bytes {
 
     fn is_warm(&mut self, start: u32) -> bool {
         start >= BASE
+    }
+
+    fn is_entry(&mut self, _start: u32) -> bool {
+        false
+    }
+
+    fn jumps_from(&mut self, _behind: u32) -> Vec<u32> {
+        Vec::new()
     }
 }
 

@@ -8,14 +8,14 @@
 
 use std::cell::Cell;
 
-use js_sys::{Object, Reflect, Uint8Array, WebAssembly};
+use js_sys::{Function, Object, Reflect, Uint8Array, WebAssembly};
 use vm_machine::jit::{CodeHost, InstallError, ModuleId, Runtime, module};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::host::Host;
 
-/// The type of all generated functions.
-type Generated = extern "C" fn(u32) -> u32;
+/// The type of the function that calls the one in a slot of generated code's table.
+type Entrance = extern "C" fn(u32, u32) -> u32;
 
 /// The runtime of the call under way. Generated code runs only inside [`BrowserCode::enter`], which sets it.
 type Running = *mut (dyn Runtime + 'static);
@@ -35,7 +35,9 @@ pub extern "C" fn skiff_request(what: u32, a: u32, b: u32) -> u32 {
 
 /// Installs and calls generated code.
 pub struct BrowserCode {
-    table: WebAssembly::Table,
+    /// The table of generated code, and where the function is that enters it.
+    table: Option<WebAssembly::Table>,
+    entrance: usize,
     imports: Object,
     instances: Vec<Option<WebAssembly::Instance>>,
     free: Vec<u32>,
@@ -46,17 +48,15 @@ pub struct BrowserCode {
 impl BrowserCode {
     /// The host of this program's own instance; `clock` tells milliseconds.
     pub fn new(clock: Host) -> Result<Self, JsValue> {
-        let table: WebAssembly::Table = wasm_bindgen::function_table().unchecked_into();
         let env = Object::new();
         Reflect::set(&env, &"memory".into(), &wasm_bindgen::memory())?;
-        Reflect::set(&env, &"table".into(), &table)?;
         let request = Reflect::get(&wasm_bindgen::exports(), &"skiff_request".into())?;
         Reflect::set(&env, &"request".into(), &request)?;
         let imports = Object::new();
         Reflect::set(&imports, &"env".into(), &env)?;
         let probe = Uint8Array::from(&module::tail_call_probe()[..]);
         let tail_calls = WebAssembly::Module::new(&probe.into()).is_ok();
-        Ok(Self { table, imports, instances: Vec::new(), free: Vec::new(), tail_calls, clock })
+        Ok(Self { table: None, entrance: 0, imports, instances: Vec::new(), free: Vec::new(), tail_calls, clock })
     }
 }
 
@@ -66,8 +66,27 @@ fn refused(error: &JsValue) -> InstallError {
 }
 
 impl CodeHost for BrowserCode {
-    fn reserve(&mut self, slots: u32) -> Result<u32, InstallError> {
-        self.table.grow(slots).map_err(|error| refused(&error))
+    fn reserve(&mut self, slots: u32, ours: &[u32]) -> Result<(), InstallError> {
+        let make = || -> Result<(WebAssembly::Table, u32), JsValue> {
+            let shape = Object::new();
+            Reflect::set(&shape, &"element".into(), &"anyfunc".into())?;
+            Reflect::set(&shape, &"initial".into(), &slots.into())?;
+            let table = WebAssembly::Table::new(&shape)?;
+            Reflect::set(&Reflect::get(&self.imports, &"env".into())?, &"table".into(), &table)?;
+            let module = WebAssembly::Module::new(&Uint8Array::from(&module::entrance()[..]).into())?;
+            let exports = WebAssembly::Instance::new(&module, &self.imports)?.exports();
+            let enter: Function = Reflect::get(&exports, &"enter".into())?.dyn_into()?;
+            let main: WebAssembly::Table = wasm_bindgen::function_table().unchecked_into();
+            for (slot, &pointer) in (0..).zip(ours) {
+                table.set_raw(slot, &main.get_raw(pointer)?)?;
+            }
+            let index = main.grow(1)?;
+            main.set(index, &enter)?;
+            Ok((table, index))
+        };
+        let (table, index) = make().map_err(|error| refused(&error))?;
+        (self.table, self.entrance) = (Some(table), index as usize);
+        Ok(())
     }
 
     fn install(&mut self, module: &[u8]) -> Result<ModuleId, InstallError> {
@@ -86,19 +105,21 @@ impl CodeHost for BrowserCode {
         // SAFETY: the lifetime is only forgotten while this call lasts; it is reset below.
         let running: Running = unsafe { std::mem::transmute(std::ptr::from_mut(runtime)) };
         let before = RUNNING.replace(Some(running));
-        // SAFETY: function pointers are table indices in wasm32, and `vm-jit` passes slots of functions it installed, all
-        // of this type.
-        let function: Generated = unsafe { std::mem::transmute(slot as usize) };
-        let result = function(argument);
+        // SAFETY: function pointers are table indices in wasm32, and `reserve` put a function of this type there.
+        let enter: Entrance = unsafe { std::mem::transmute(self.entrance) };
+        let result = enter(slot, argument);
         RUNNING.set(before);
         result
     }
 
-    fn discard(&mut self, module: ModuleId, slots: &[u32]) {
-        for &slot in slots {
+    fn clear(&mut self, slot: u32) {
+        if let Some(table) = &self.table {
             // Only lets the host free it; nothing leads there any more.
-            let _ = self.table.set_raw(slot, &JsValue::NULL);
+            let _ = table.set_raw(slot, &JsValue::NULL);
         }
+    }
+
+    fn discard(&mut self, module: ModuleId) {
         if let Some(place) = self.instances.get_mut(module.0 as usize)
             && place.take().is_some()
         {

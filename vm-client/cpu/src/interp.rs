@@ -207,10 +207,23 @@ impl Interpreter {
         id.is_some_and(|id| self.cache.blocks[id as usize].is_used_up())
     }
 
-    /// Whether a block at this address of this frame is cached, for any of the current assumptions.
-    pub fn knows(&self, frame: FrameId, start: u64) -> bool {
-        let flavour = Flavour::of(&self.core).number();
-        self.cache.find(Key { frame, start, flavour }).is_some()
+    /// How often the block at this address of this frame was reached, as far as that is known; nothing if it never was.
+    pub fn reached(&self, frame: FrameId, start: u64) -> Option<u32> {
+        let id = self.cache.find(Key { frame, start, flavour: self.flavour() })?;
+        Some(self.cache.heat.saturating_sub(self.cache.blocks[id as usize].heat()))
+    }
+
+    /// The blocks that were reached so often and may get hot yet, with their frames.
+    pub fn reached_often(&self, times: u32) -> Vec<(FrameId, u64)> {
+        self.cache.warm(self.flavour(), self.cache.heat.saturating_sub(times))
+    }
+
+    /// Where the jump through a register that ends at an address led lately, in order and without repetition.
+    pub fn jumps_from(&self, behind: u32) -> Vec<u32> {
+        let mut targets: Vec<u32> = self.cache.jumps_from(behind).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets
     }
 
     /// Whether blocks were made from any of these bytes.

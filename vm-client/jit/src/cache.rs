@@ -15,8 +15,8 @@ pub type RegionId = u32;
 /// A region with code.
 #[derive(Clone, Debug)]
 pub struct Compiled {
-    /// Its entry.
-    pub start: u32,
+    /// Where it can be entered, each address with its frame; first where it begins.
+    pub entries: Vec<(u32, FrameId)>,
     /// What it takes for granted, by the interpreter's number.
     pub flavour: u16,
     /// The pages it was made from, each with its frame.
@@ -31,16 +31,18 @@ pub struct Compiled {
     pub exits: Vec<Exit>,
     /// Bytes of WebAssembly.
     pub size: usize,
-    /// Blocks of guest code.
-    pub blocks: usize,
+    /// The blocks it was made from.
+    pub blocks: Vec<(FrameId, u32)>,
     /// When it was entered from outside last, in a count of such entries.
     pub used: u64,
+    /// How often it wanted a window that was not to be had.
+    pub missed_windows: u32,
 }
 
 /// The bytes of each frame that a region was made from.
 pub fn spans(region: &Region) -> Vec<(FrameId, Range<u16>)> {
     let mut spans = Vec::new();
-    for node in &region.nodes {
+    for node in region.nodes.iter().filter(|node| node.is_code()) {
         let from = (node.start() & 0xfff) as u16;
         let to = from + node.found.block.len;
         spans.push((node.found.frame, from..to.min(4096)));
@@ -58,24 +60,40 @@ pub fn spans(region: &Region) -> Vec<(FrameId, Range<u16>)> {
 pub struct Regions {
     regions: Vec<Option<Compiled>>,
     free: Vec<RegionId>,
+    /// Regions of each module.
+    modules: HashMap<ModuleId, u32>,
     by_address: HashMap<u32, Vec<RegionId>>,
     by_frame: HashMap<FrameId, Vec<RegionId>>,
+    /// How many regions a block is in.
+    blocks: HashMap<(FrameId, u32), u32>,
     /// Bytes of WebAssembly of all.
     pub size: usize,
 }
 
 impl Regions {
-    /// The number the next region will get.
-    pub fn next_id(&self) -> RegionId {
-        self.free.last().copied().unwrap_or(self.regions.len() as RegionId)
+    /// A number for a region that will be added.
+    pub fn take_id(&mut self) -> RegionId {
+        self.free.pop().unwrap_or_else(|| {
+            self.regions.push(None);
+            self.regions.len() as RegionId - 1
+        })
+    }
+
+    /// Gives a number back that no region got.
+    pub fn give_back(&mut self, id: RegionId) {
+        self.free.push(id);
     }
 
     /// Adds a region; tells the frames that had none before.
-    pub fn add(&mut self, region: Compiled) -> Vec<FrameId> {
-        let id = self.next_id();
-        self.free.pop();
+    pub fn add(&mut self, id: RegionId, region: Compiled) -> Vec<FrameId> {
+        *self.modules.entry(region.module).or_default() += 1;
         self.size += region.size;
-        self.by_address.entry(region.start).or_default().push(id);
+        for &(start, _) in &region.entries {
+            self.by_address.entry(start).or_default().push(id);
+        }
+        for &block in &region.blocks {
+            *self.blocks.entry(block).or_default() += 1;
+        }
         let mut new = Vec::new();
         for &(_, frame) in &region.pages {
             let list = self.by_frame.entry(frame).or_default();
@@ -86,9 +104,8 @@ impl Regions {
                 list.push(id);
             }
         }
-        match self.regions.get_mut(id as usize) {
-            Some(place) => *place = Some(region),
-            None => self.regions.push(Some(region)),
+        if let Some(place) = self.regions.get_mut(id as usize) {
+            *place = Some(region);
         }
         new
     }
@@ -98,10 +115,20 @@ impl Regions {
         let region = self.regions.get_mut(id as usize)?.take()?;
         self.free.push(id);
         self.size -= region.size;
-        if let Some(list) = self.by_address.get_mut(&region.start) {
-            list.retain(|&other| other != id);
-            if list.is_empty() {
-                self.by_address.remove(&region.start);
+        for (start, _) in &region.entries {
+            if let Some(list) = self.by_address.get_mut(start) {
+                list.retain(|&other| other != id);
+                if list.is_empty() {
+                    self.by_address.remove(start);
+                }
+            }
+        }
+        for block in &region.blocks {
+            if let Some(count) = self.blocks.get_mut(block) {
+                *count -= 1;
+                if *count == 0 {
+                    self.blocks.remove(block);
+                }
             }
         }
         let mut emptied = Vec::new();
@@ -115,6 +142,27 @@ impl Regions {
             }
         }
         Some((region, emptied))
+    }
+
+    /// Notes that a region of a module was removed; tells whether it was the last.
+    pub fn leave_module(&mut self, module: ModuleId) -> bool {
+        let Some(left) = self.modules.get_mut(&module) else { return false };
+        *left -= 1;
+        let last = *left == 0;
+        if last {
+            self.modules.remove(&module);
+        }
+        last
+    }
+
+    /// Whether a block is in some region.
+    pub fn has_block(&self, block: (FrameId, u32)) -> bool {
+        self.blocks.contains_key(&block)
+    }
+
+    /// How many modules there are.
+    pub fn modules(&self) -> usize {
+        self.modules.len()
     }
 
     /// A region by number.

@@ -22,6 +22,7 @@ mod stack;
 mod string;
 mod vector;
 mod wide;
+mod window;
 mod x87;
 mod x87_fast;
 
@@ -31,16 +32,19 @@ use std::mem::offset_of;
 use vm_cpu::assist::direct::{self, Direct};
 use vm_cpu::assist::{self, AssistId, Effects};
 use vm_cpu::flags::Flags;
-use vm_cpu::ir::{Code, Form, Op, Size, Slot, each_read, written_slot, written_vector};
+use vm_cpu::ir::{Code, Form, Op, Size, Slot, VSlot, each_read, written_slot, written_vector};
 use vm_cpu::{Core, Exception, reg};
 use wasm_encoder::{InstructionSink, MemArg, ValType};
 
 use crate::flow::{FlagState, flag_states, is_division, is_wide_multiplication};
-use crate::plan::Region;
+use crate::plan::{End, Region, Target};
 use crate::shape::Shape;
 use crate::state::State;
 use checks::HostFloat;
 use stack::Stack;
+
+pub(crate) use self::control::INDEX_BYTES;
+pub(crate) use self::window::MOST_BYTES;
 
 /// What a function returns when the way on is in `Core::rip`.
 pub const GO_ON: u32 = 0;
@@ -62,6 +66,8 @@ pub struct Config {
     pub x87_fast: bool,
     /// The functions for x87 arithmetic.
     pub x87: Functions,
+    /// Which registers point into the stack, as far as is known.
+    pub stack: StackRegisters,
 }
 
 /// Where the functions of [`direct`] are.
@@ -74,10 +80,26 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// Those of this program.
-    pub fn of_program() -> Functions {
-        Functions { slots: Direct::ALL.map(|function| function.number() as u32), side: direct::side_address() as u32 }
+    /// Those of this program, whose slots of the table begin at `first`.
+    pub fn from(first: u32) -> Functions {
+        Functions { slots: std::array::from_fn(|i| first + i as u32), side: direct::side_address() as u32 }
     }
+
+    /// Their numbers in this program's own table.
+    pub fn of_program() -> [u32; Direct::ALL.len()] {
+        Direct::ALL.map(|function| function.number() as u32)
+    }
+}
+
+/// Which registers point into the stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StackRegisters {
+    /// None, for what that is worth: the accesses of the region do not fit a window.
+    Unknown,
+    /// RSP.
+    Pointer,
+    /// RSP and RBP.
+    Frame,
 }
 
 /// What a stop at some place of a region means.
@@ -116,12 +138,14 @@ pub trait Numbers {
 }
 
 /// A function and what it needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Function {
     /// Types of its locals behind the parameter.
     pub locals: Vec<ValType>,
     /// Its instructions, with the final `end`.
     pub code: Vec<u8>,
+    /// Where its own index is to be put, in [`INDEX_BYTES`] bytes.
+    pub calls_itself: Vec<usize>,
     /// Its exits, by number.
     pub exits: Vec<Exit>,
     /// If it wants those of [`crate::x87`] in its module, the functions behind them.
@@ -134,7 +158,7 @@ pub fn function(region: &Region, shape: &Shape, id: u32, config: &Config, number
     let mut e = Emitter::new(region, shape, id, config, numbers, states);
     e.region();
     let x87 = e.stack.used.then_some(config.x87);
-    Function { locals: e.locals, code: e.code, exits: e.exits, x87 }
+    Function { locals: e.locals, code: e.code, calls_itself: e.calls_itself, exits: e.exits, x87 }
 }
 
 /// Locals every function has, behind the parameter.
@@ -191,6 +215,7 @@ struct Emitter<'a> {
     states: Vec<FlagState>,
     locals: Vec<ValType>,
     code: Vec<u8>,
+    calls_itself: Vec<usize>,
     exits: Vec<Exit>,
     labels: Vec<Label>,
     /// The local of each general register and segment base that the region uses.
@@ -210,6 +235,19 @@ struct Emitter<'a> {
     host_float: Option<HostFloat>,
     stack: Stack,
     flags: FlagState,
+    /// What may differ from memory at the end of each node.
+    dirty: Vec<Dirty>,
+    /// The locals of the window: its first address, bytes, distance.
+    window: Option<[u32; 3]>,
+    /// Whether anything looks into the flat table.
+    wants_table: bool,
+    /// Whether RBP points into the stack.
+    framed: bool,
+    /// The accesses of the stack of the block under way, and the locals with the places of their groups.
+    accesses: window::Accesses,
+    places: Vec<u32>,
+    /// The access of the stack that the operation under way is, until it is emitted.
+    access: Option<window::Access>,
     place: Place,
     /// The operations of the instruction under way that follow the current one.
     rest: &'a [Op],
@@ -238,6 +276,7 @@ impl<'a> Emitter<'a> {
             states,
             locals,
             code: Vec::new(),
+            calls_itself: Vec::new(),
             exits: Vec::new(),
             labels: Vec::new(),
             registers: [None; 32],
@@ -251,12 +290,60 @@ impl<'a> Emitter<'a> {
             host_float: None,
             stack: Stack::default(),
             flags: FlagState::Dynamic,
+            dirty: Vec::new(),
+            window: None,
+            wants_table: true,
+            framed: match window::frames(region) {
+                window::Frames::Made => true,
+                window::Frames::Kept => config.stack == StackRegisters::Frame,
+                window::Frames::None => false,
+            },
+            accesses: window::Accesses::default(),
+            places: Vec::new(),
+            access: None,
             place: Place::default(),
             rest: &[],
             may_leave: false,
         };
         e.find_registers();
+        e.find_dirty();
+        let accesses = shape.order.iter().map(|&node| (node, e.accesses_of(node))).collect::<Vec<_>>();
+        let ops = |node: usize| region.nodes[node].found.block.ops.iter().enumerate();
+        e.wants_table = accesses.iter().any(|(node, accesses)| ops(*node).any(|(at, op)| accesses.wants_table(at, op)));
+        if accesses.iter().any(|(_, accesses)| accesses.wants_window()) {
+            e.use_window();
+        }
         e
+    }
+
+    fn accesses_of(&self, node: usize) -> window::Accesses {
+        let window = self.config.stack != StackRegisters::Unknown;
+        window::Accesses::of(&self.region.nodes[node].found.block, self.framed, window)
+    }
+
+    /// Finds what may differ from memory where.
+    fn find_dirty(&mut self) {
+        let nodes = &self.region.nodes;
+        let written: Vec<Dirty> = nodes.iter().map(|node| Dirty::by(&node.found.block.ops)).collect();
+        let mut dirty = vec![Dirty::default(); nodes.len()];
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for &node in &self.shape.order {
+                if matches!(nodes[node].end, End::Call(..) | End::CallIndirect(_)) {
+                    continue;
+                }
+                let end = dirty[node].or(written[node]);
+                for target in self.region.targets(node) {
+                    let Target::Node(to) = target else { continue };
+                    let new = dirty[to].or(end);
+                    changed |= new != dirty[to];
+                    dirty[to] = new;
+                }
+            }
+        }
+        // What matters is the end of each node.
+        self.dirty = dirty.into_iter().zip(written).map(|(before, written)| before.or(written)).collect();
     }
 
     /// Gives a local to each register that is used.
@@ -270,21 +357,11 @@ impl<'a> Emitter<'a> {
                         used |= 1 << slot;
                     }
                 });
-                if let Some(slot) = written_slot(op)
-                    && slot.is_gpr()
-                {
-                    used |= 1 << slot.0;
-                    self.written |= 1 << slot.0;
-                }
-                if is_wide_multiplication(op) || is_division(op) {
-                    let both = 1 << reg::RAX | 1 << reg::RDX;
-                    used |= both;
-                    self.written |= both;
-                }
+                let Dirty { general, .. } = Dirty::by(std::slice::from_ref(op));
+                used |= general;
+                self.written |= general;
                 if assist::block_move(op).is_some() {
-                    let moved = 1 << reg::RCX | 1 << reg::RSI | 1 << reg::RDI;
-                    used |= moved | 1 << reg::RAX;
-                    self.written |= moved;
+                    used |= 1 << reg::RAX;
                 }
                 each_vector(op, |slot| self.vectors_used |= 1 << (slot & 31));
                 if let Some(slot) = written_vector(op) {
@@ -292,13 +369,7 @@ impl<'a> Emitter<'a> {
                     self.vectors_written |= 1 << (slot.0 & 31);
                 }
                 floats |= is_float(op);
-                if stack::is_x87(op) {
-                    x87 = true;
-                    if op.assist_number() == AssistId::X87Register as u16 {
-                        used |= 1 << reg::RAX;
-                        self.written |= 1 << reg::RAX;
-                    }
-                }
+                x87 |= stack::is_x87(op);
             }
         }
         for slot in 0..32u8 {
@@ -510,6 +581,17 @@ impl<'a> Emitter<'a> {
         self.spill_general();
     }
 
+    /// Stores the registers that may have changed when a node ends.
+    fn spill_at_end(&mut self, node: usize) {
+        let Dirty { general, vectors } = self.dirty[node];
+        for slot in (0..8).filter(|slot| vectors >> slot & 1 != 0) {
+            self.vector_to_memory(VSlot(slot));
+        }
+        for slot in (0..8).filter(|slot| general >> slot & 1 != 0) {
+            self.spill_one(slot);
+        }
+    }
+
     /// Stores the general registers that may have changed.
     fn spill_general(&mut self) {
         for slot in 0..8 {
@@ -567,6 +649,43 @@ impl<'a> Emitter<'a> {
     /// Whether the effects of an assist include these.
     fn assist_does(op: &Op, effects: Effects) -> bool {
         assist::row(op.assist_number()).effects.contains(effects)
+    }
+}
+
+/// Registers that may differ from what memory has of them, a bit for each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Dirty {
+    general: u32,
+    vectors: u32,
+}
+
+impl Dirty {
+    fn or(self, other: Dirty) -> Dirty {
+        Dirty { general: self.general | other.general, vectors: self.vectors | other.vectors }
+    }
+
+    /// What operations write.
+    fn by(ops: &[Op]) -> Dirty {
+        let mut dirty = Dirty::default();
+        for op in ops {
+            if let Some(slot) = written_slot(op).filter(|slot| slot.is_gpr()) {
+                dirty.general |= 1 << slot.0;
+            }
+            if is_wide_multiplication(op) || is_division(op) {
+                dirty.general |= 1 << reg::RAX | 1 << reg::RDX;
+            }
+            if assist::block_move(op).is_some() {
+                dirty.general |= 1 << reg::RCX | 1 << reg::RSI | 1 << reg::RDI;
+            }
+            if stack::is_x87(op) && op.assist_number() == AssistId::X87Register as u16 {
+                // `fnstsw ax`.
+                dirty.general |= 1 << reg::RAX;
+            }
+            if let Some(slot) = written_vector(op) {
+                dirty.vectors |= 1 << (slot.0 & 31);
+            }
+        }
+        dirty
     }
 }
 

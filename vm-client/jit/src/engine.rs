@@ -1,23 +1,24 @@
 //! The engine: runs compiled regions where there are some, interprets the rest, compiles what gets hot.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 
+use vm_cpu::assist::direct::Direct;
 use vm_cpu::assist::{self, Effects, X87};
 use vm_cpu::decode::{self, Context, Truncated};
 use vm_cpu::flags::bit;
 use vm_cpu::interp::{Done, Pause};
 use vm_cpu::ir::{Code, Op};
-use vm_cpu::{Cpu, Engine, Exit, F80, Interpreter, Mode, Trap};
-use vm_mem::{Access, FrameId, Mmu, PAGE_SIZE, VirtAddr};
+use vm_cpu::{Cpu, Engine, Exit, F80, Interpreter, Mode, Trap, reg};
+use vm_mem::{Access, FrameId, Mmu, PAGE_SIZE, Run, VirtAddr};
 
 use crate::cache::{Compiled, RegionId, Regions, spans};
-use crate::emit::{self, Config, GO_ON, Numbers, Why};
-use crate::host::{CodeHost, InstallError, Request, Runtime};
+use crate::emit::{self, Config, Function, Functions, GO_ON, MOST_BYTES, Numbers, StackRegisters, Why};
+use crate::host::{CodeHost, InstallError, ModuleId, Request, Runtime};
 use crate::lazy::Kind;
 use crate::links::Links;
 use crate::module;
-use crate::plan::{CodeSource, Found, Limits, plan};
+use crate::plan::{CodeSource, Found, Limits, Region, plan};
 use crate::profile::Profile;
 use crate::shape::Shape;
 use crate::state::{DEPTH, State};
@@ -37,14 +38,30 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threshold: 4000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 48 << 20, x87_fast: false }
+        Self { threshold: 1000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 48 << 20, x87_fast: false }
     }
 }
 
-/// Slots of the table that are reserved at a time.
-const SLOTS: u32 = 2048;
-/// Slots reserved at most: hosts may copy the table for each module.
-const MOST_SLOTS: u32 = 8192;
+/// One of so many runs of the interpreter is timed.
+const CLOCKED: u64 = 16;
+
+/// Windows a region may miss before it is compiled without.
+const WINDOWS_MISSED: u32 = 300;
+
+/// Pages of a window to each side of where it is wanted.
+const WINDOW_PAGES: u32 = 16;
+
+/// The slot of the function that only returns, behind those for x87 arithmetic.
+const UNLINKED: u32 = Direct::ALL.len() as u32;
+/// Slots of the table: hosts may copy it for each module.
+const SLOTS: u32 = 4096;
+
+/// Regions compiled at a time at most.
+const BATCH: usize = 16;
+/// Operations that are numbered before everything is dropped.
+const MOST_OPERATIONS: usize = 1 << 16;
+/// Operations after which a batch is large enough.
+const BATCH_OPS: usize = 3000;
 
 /// An [`Engine`] that compiles.
 pub struct Jit<H> {
@@ -53,7 +70,6 @@ pub struct Jit<H> {
     options: Options,
     config: Config,
     free_slots: Vec<u32>,
-    reserved: u32,
 }
 
 /// What generated code may reach while it runs.
@@ -67,7 +83,21 @@ struct Inner {
     refusal: Option<Trap>,
     /// A frame for loads over the end of a page.
     bounce: Option<FrameId>,
+    /// The last request was for a window, which could not be.
+    windowless: bool,
+    /// A region that is to be dropped for that.
+    unfit_region: Option<RegionId>,
+    /// What is compiled without windows, because they could not be had too often.
+    unfit: HashSet<(FrameId, u32)>,
     profile: Profile,
+}
+
+/// A region that is about to be installed.
+struct Draft {
+    slot: u32,
+    id: RegionId,
+    region: Region,
+    function: Function,
 }
 
 /// Operations that generated code names by number.
@@ -80,8 +110,8 @@ struct Operations {
 impl<H: CodeHost> Jit<H> {
     /// An engine without code. Fails when the host cannot hold generated code.
     pub fn new(mut host: H, options: Options) -> Result<Jit<H>, InstallError> {
-        let first = host.reserve(SLOTS)?;
-        host.install(&module::unlinked(first))?;
+        host.reserve(SLOTS, &Functions::of_program())?;
+        host.install(&module::unlinked(UNLINKED))?;
         let mut interpreter = Interpreter::new();
         interpreter.set_threshold(options.threshold);
         let state = Box::new(State::default());
@@ -91,7 +121,8 @@ impl<H: CodeHost> Jit<H> {
             first_frame: 0,
             tail_calls: host.tail_calls(),
             x87_fast: options.x87_fast,
-            x87: emit::Functions::of_program(),
+            x87: Functions::from(0),
+            stack: StackRegisters::Pointer,
         };
         Ok(Jit {
             host,
@@ -99,16 +130,18 @@ impl<H: CodeHost> Jit<H> {
                 interpreter,
                 state,
                 regions: Regions::default(),
-                links: Links::new(first),
+                links: Links::new(UNLINKED),
                 operations: Operations::default(),
                 refusal: None,
                 bounce: None,
+                windowless: false,
+                unfit_region: None,
+                unfit: HashSet::new(),
                 profile: Profile::default(),
             },
             options,
             config,
-            free_slots: (first + 1..first + SLOTS).rev().collect(),
-            reserved: SLOTS,
+            free_slots: (UNLINKED + 1..SLOTS).rev().collect(),
         })
     }
 
@@ -121,15 +154,23 @@ impl<H: CodeHost> Jit<H> {
             if self.inner.interpreter.has_changed(mmu) {
                 self.drop_changed(mmu);
             }
+            if let Some(id) = self.inner.unfit_region.take() {
+                self.drop_region(mmu, id);
+            }
             let compilable = usable && !self.inner.interpreter.core().flags.tf();
             if compilable && !std::mem::take(&mut interpret) {
                 let flavour = self.inner.interpreter.flavour();
                 self.inner.links.select(mmu.code_epoch(), flavour, &mut self.inner.state);
-                if let Some(slot) = self.entry(mmu, flavour) {
+                if let Some(slot) = self.entry(mmu, flavour)
+                    && self.inner.place_window(mmu)
+                {
                     self.inner.profile.entries += 1;
                     let mut call = Call { inner: &mut self.inner, mmu };
                     let result = self.host.enter(slot, DEPTH, &mut call);
                     if result != GO_ON {
+                        if std::mem::take(&mut self.inner.windowless) {
+                            self.missed_window();
+                        }
                         match self.stopped() {
                             Some(exit) => return exit,
                             None => interpret = true,
@@ -141,7 +182,12 @@ impl<H: CodeHost> Jit<H> {
             self.inner.settle_flags();
             self.inner.profile.interpreted += 1;
             let before = self.inner.interpreter.core().fuel;
+            // The clock costs as much as a short run.
+            let began = self.inner.profile.interpreted.is_multiple_of(CLOCKED).then(|| self.host.now_ms());
             let pause = self.inner.interpreter.resume(mmu);
+            if let Some(began) = began {
+                self.inner.profile.interpreter_ms += CLOCKED as f64 * (self.host.now_ms() - began);
+            }
             let spent = before - self.inner.interpreter.core().fuel;
             self.inner.profile.interpreted_insns += u64::try_from(spent).unwrap_or(0);
             match pause {
@@ -180,81 +226,166 @@ impl<H: CodeHost> Jit<H> {
         }
     }
 
+    /// Compiles the region at an address and, in the same module, those it leads to that are nearly as hot.
     fn compile(&mut self, mmu: &mut Mmu, rip: u32, flavour: u16) -> Option<u32> {
         let began = self.host.now_ms();
-        let slot = self.take_slot(mmu)?;
         self.config.first_frame = u32::try_from(mmu.first_frame()).ok()?;
-        let forced = self.options.threshold == 0;
-        let mut source = GuestCode { interpreter: &mut self.inner.interpreter, mmu, forced };
-        let Some(mut region) = plan(&mut source, rip, self.options.limits) else {
-            self.free_slots.push(slot);
-            return None;
-        };
-        let shape = Shape::of(&mut region);
-        let id = self.inner.regions.next_id();
-        let mut naming = Naming { operations: &mut self.inner.operations, links: &mut self.inner.links };
-        let function = emit::function(&region, &shape, id, &self.config, &mut naming);
-        let exits = function.exits.clone();
-        let bytes = module::module(&[(slot, function)]);
+        self.make_room(mmu);
+        let mut drafts: Vec<Draft> = Vec::new();
+        let mut next = VecDeque::from([rip]);
+        let (mut seen, mut ops) = (HashSet::from([rip]), 0);
+        let mut others: Option<VecDeque<u32>> = None;
+        while drafts.len() < BATCH && ops < BATCH_OPS {
+            let start = match next.pop_front() {
+                Some(start) => start,
+                None => {
+                    let others = others.get_or_insert_with(|| self.nearly_hot(mmu).into());
+                    let Some(start) = others.pop_front() else { break };
+                    if drafts.iter().any(|draft| draft.region.blocks().iter().any(|&(_, at)| at == start)) {
+                        continue;
+                    }
+                    start
+                }
+            };
+            if drafts.iter().any(|draft| draft.region.entries().iter().any(|&(at, _)| at == start)) {
+                continue;
+            }
+            let Some(draft) = self.draft(mmu, start) else { continue };
+            ops += draft.region.ops();
+            for target in draft.region.leads_to() {
+                if seen.insert(target) && self.is_worth(mmu, target) {
+                    next.push_back(target);
+                }
+            }
+            drafts.push(draft);
+        }
+        let functions: Vec<(u32, Function)> =
+            drafts.iter_mut().map(|draft| (draft.slot, std::mem::take(&mut draft.function))).collect();
+        let bytes = module::module(&functions);
         let module = match self.host.install(&bytes) {
-            Ok(module) => module,
+            _ if drafts.is_empty() => None,
+            Ok(module) => Some(module),
             Err(error) => {
                 self.inner.profile.install_errors += 1;
                 self.inner.profile.last_error = error.0;
-                self.free_slots.push(slot);
-                return None;
+                None
             }
         };
+        let Some(module) = module else {
+            for draft in drafts {
+                self.free_slots.push(draft.slot);
+                self.inner.regions.give_back(draft.id);
+            }
+            return None;
+        };
+        let guest_bytes = drafts.iter().map(|draft| draft.region.bytes()).sum();
+        self.inner.profile.compiled(drafts.len(), guest_bytes, bytes.len(), self.host.now_ms() - began);
+        let slot = drafts.iter().find(|draft| draft.region.start() == rip).map(|draft| draft.slot);
+        for (draft, (_, function)) in drafts.into_iter().zip(functions) {
+            self.add(mmu, draft, function, module, flavour);
+        }
+        slot
+    }
+
+    /// Plans and emits the region at an address.
+    fn draft(&mut self, mmu: &mut Mmu, start: u32) -> Option<Draft> {
+        let Inner { interpreter, regions, .. } = &mut self.inner;
+        let forced = self.options.threshold == 0;
+        let mut source = GuestCode { interpreter, regions, mmu, forced, warm: self.options.threshold / 256 };
+        let mut region = plan(&mut source, start, self.options.limits)?;
+        let slot = self.free_slots.pop()?;
+        let shape = Shape::of(&mut region);
+        self.config.stack = self.inner.stack(&region);
+        let id = self.inner.regions.take_id();
+        let mut naming = Naming { operations: &mut self.inner.operations, links: &mut self.inner.links };
+        let function = emit::function(&region, &shape, id, &self.config, &mut naming);
+        Some(Draft { slot, id, region, function })
+    }
+
+    /// The addresses of blocks that will be hot soon, in order: functions come before what is in them.
+    fn nearly_hot(&mut self, mmu: &mut Mmu) -> Vec<u32> {
+        let Inner { interpreter, regions, .. } = &mut self.inner;
+        if self.options.threshold == 0 {
+            return Vec::new();
+        }
+        let blocks = interpreter.reached_often(self.options.threshold / 2);
+        let mut starts: Vec<u32> = blocks
+            .into_iter()
+            .filter(|&(frame, start)| {
+                !regions.has_block((frame, start as u32)) && mmu.code_frame(VirtAddr(start)).is_ok_and(|f| f == frame)
+            })
+            .map(|(_, start)| start as u32)
+            .collect();
+        starts.sort_unstable();
+        starts
+    }
+
+    /// Whether a region at an address is to be compiled because one that leads there is.
+    fn is_worth(&mut self, mmu: &mut Mmu, start: u32) -> bool {
+        if !self.inner.regions.at(start).is_empty() {
+            return false;
+        }
+        let Ok(frame) = mmu.code_frame(VirtAddr(u64::from(start))) else { return false };
+        let threshold = self.options.threshold;
+        let reached = self.inner.interpreter.reached(frame, u64::from(start));
+        threshold == 0 || reached.is_some_and(|times| times >= threshold / 4)
+    }
+
+    fn add(&mut self, mmu: &mut Mmu, draft: Draft, function: Function, module: ModuleId, flavour: u16) {
+        let Draft { slot, id, region, .. } = draft;
+        let entries = region.entries();
         let compiled = Compiled {
-            start: rip,
+            entries: entries.clone(),
             flavour,
             pages: region.pages(),
             spans: spans(&region),
             slot,
             module,
-            exits,
-            size: bytes.len(),
-            blocks: region.nodes.len(),
+            exits: function.exits,
+            size: function.code.len(),
+            blocks: region.blocks(),
             used: self.inner.profile.entries,
+            missed_windows: 0,
         };
-        self.inner.profile.compiled(region.bytes(), bytes.len(), self.host.now_ms() - began);
-        for frame in self.inner.regions.add(compiled) {
+        for frame in self.inner.regions.add(id, compiled) {
             self.inner.interpreter.keep(mmu, frame, true);
         }
-        // The interpreter stops there from now on.
-        let first = region.nodes.first().map(|node| node.found.frame);
-        if let Some(frame) = first {
-            self.inner.interpreter.set_heat(frame, u64::from(rip), Some(0));
+        for &(start, frame) in &entries {
+            // The interpreter stops there from now on.
+            self.inner.interpreter.set_heat(frame, u64::from(start), Some(0));
         }
-        Some(slot)
+        if let Some(&(start, _)) = entries.first() {
+            self.inner.links.link(start, slot);
+        }
     }
 
-    fn take_slot(&mut self, mmu: &mut Mmu) -> Option<u32> {
-        if self.inner.regions.size > self.options.code_budget {
-            self.evict(mmu);
+    /// Makes room for another batch.
+    fn make_room(&mut self, mmu: &mut Mmu) {
+        if self.inner.links.is_full() || self.inner.operations.all.len() > MOST_OPERATIONS {
+            // Addresses and operations are numbered for good as long as there is code.
+            self.evict(mmu, 1);
+            self.inner.links.reset();
+            self.inner.operations = Operations::default();
+            self.inner.profile.requested.clear();
+            self.inner.profile.refused.clear();
+            self.inner.unfit.clear();
         }
-        if self.free_slots.is_empty()
-            && self.reserved < MOST_SLOTS
-            && let Ok(first) = self.host.reserve(SLOTS)
-        {
-            self.reserved += SLOTS;
-            self.free_slots.extend((first..first + SLOTS).rev());
+        if self.inner.regions.size > self.options.code_budget || self.free_slots.len() < BATCH {
+            self.evict(mmu, 3);
         }
-        if self.free_slots.is_empty() {
-            self.evict(mmu);
-        }
-        self.free_slots.pop()
     }
 
-    /// Drops the third of the regions that was entered longest ago.
-    fn evict(&mut self, mmu: &mut Mmu) {
+    /// Drops a part of the regions, those that were looked for longest ago: all, a half, a third.
+    fn evict(&mut self, mmu: &mut Mmu, part: usize) {
         let mut all: Vec<(u64, RegionId)> = self.inner.regions.iter().map(|(id, r)| (r.used, id)).collect();
         all.sort_unstable();
-        let third = all.len().div_ceil(3);
-        for &(_, id) in &all[..third] {
+        let dropped = all.len().div_ceil(part);
+        for &(_, id) in &all[..dropped] {
             self.drop_region(mmu, id);
         }
-        self.inner.profile.evicted += third as u64;
+        self.inner.profile.evicted += dropped as u64;
+        // Regions that are linked are not looked for: from here on it shows again which are used.
+        self.inner.links.forget_all();
     }
 
     fn drop_changed(&mut self, mmu: &mut Mmu) {
@@ -264,22 +395,37 @@ impl<H: CodeHost> Jit<H> {
                 self.inner.profile.invalidated += 1;
             }
             self.inner.profile.refused.retain(|&(f, _)| f != frame);
+            self.inner.unfit.retain(|&(f, _)| f != frame);
         }
     }
 
     fn drop_region(&mut self, mmu: &mut Mmu, id: RegionId) {
         let Some((region, emptied)) = self.inner.regions.remove(id) else { return };
-        self.inner.links.unlink(region.start, region.slot);
-        let first = region.pages.iter().find(|(page, _)| *page == region.start >> 12);
-        if let Some(&(_, frame)) = first {
+        for &(start, frame) in &region.entries {
+            self.inner.links.unlink(start, region.slot);
             let times = self.options.threshold.max(1);
-            self.inner.interpreter.set_heat(frame, u64::from(region.start), Some(times));
+            self.inner.interpreter.set_heat(frame, u64::from(start), Some(times));
         }
         for frame in emptied {
             self.inner.interpreter.keep(mmu, frame, false);
         }
-        self.host.discard(region.module, &[region.slot]);
+        self.host.clear(region.slot);
+        if self.inner.regions.leave_module(region.module) {
+            self.host.discard(region.module);
+        }
         self.free_slots.push(region.slot);
+    }
+
+    /// Notes that the region that stopped got no window; it is compiled anew when that happens often.
+    fn missed_window(&mut self) {
+        let id = self.inner.state.region;
+        let Some(region) = self.inner.regions.get_mut(id) else { return };
+        region.missed_windows += 1;
+        if region.missed_windows < WINDOWS_MISSED {
+            return;
+        }
+        self.inner.unfit.extend(region.entries.first().map(|&(start, frame)| (frame, start)));
+        self.inner.unfit_region = Some(id);
     }
 
     /// What a stop means; nothing when the instruction is to be interpreted.
@@ -340,6 +486,7 @@ impl<H: CodeHost> Engine for Jit<H> {
         let mut figures = self.inner.profile.figures();
         figures.extend(self.inner.most_requested());
         figures.push(("regions".to_owned(), self.inner.regions.iter().count() as f64));
+        figures.push(("modules".to_owned(), self.inner.regions.modules() as f64));
         figures.push(("code bytes".to_owned(), self.inner.regions.size as f64));
         figures
     }
@@ -363,6 +510,29 @@ impl Inner {
             }
         }
         None
+    }
+
+    /// Puts the window around the stack pointer; tells whether that was possible.
+    fn place_window(&mut self, mmu: &mut Mmu) -> bool {
+        let stack = self.interpreter.core().regs[reg::RSP] as u32;
+        if let Some(run) = window(mmu, stack, 1) {
+            self.state.take_window(run);
+            return true;
+        }
+        // Just below, the next push goes to another page.
+        let below = window(mmu, stack.wrapping_sub(4), 1);
+        below.map(|run| self.state.take_window(run)).is_some()
+    }
+
+    /// What points into the stack in a region that is about to be run.
+    fn stack(&mut self, region: &Region) -> StackRegisters {
+        let first = region.nodes.first().map(|node| (node.found.frame, node.start()));
+        if first.is_some_and(|first| self.unfit.contains(&first)) {
+            return StackRegisters::Unknown;
+        }
+        let core = self.interpreter.core();
+        let (stack, frame) = (core.regs[reg::RSP] as u32, core.regs[reg::RBP] as u32);
+        if frame.wrapping_sub(stack) < FRAME_BYTES { StackRegisters::Frame } else { StackRegisters::Pointer }
     }
 
     /// What was requested most.
@@ -450,6 +620,7 @@ impl Runtime for Call<'_> {
                 }
                 answer::DONE
             }
+            Some(Request::Window) => self.window(a, b.min(MOST_BYTES)),
             None => answer::REFUSED,
         }
     }
@@ -505,6 +676,17 @@ impl Call<'_> {
             }
         }
         answer::DONE
+    }
+
+    fn window(&mut self, address: u32, len: u32) -> u32 {
+        self.inner.profile.windows += 1;
+        if let Some(run) = window(self.mmu, address, len) {
+            self.inner.state.take_window(run);
+            return answer::DONE;
+        }
+        self.inner.profile.windows_missed += 1;
+        self.inner.windowless = true;
+        self.refuse(None)
     }
 
     fn assist(&mut self, number: u32) -> u32 {
@@ -579,8 +761,11 @@ impl Numbers for Naming<'_> {
 /// The active address space as planning sees it.
 struct GuestCode<'a> {
     interpreter: &'a mut Interpreter,
+    regions: &'a Regions,
     mmu: &'a mut Mmu,
     forced: bool,
+    /// How often a block was reached that is compiled with a hot one.
+    warm: u32,
 }
 
 impl CodeSource for GuestCode<'_> {
@@ -609,8 +794,32 @@ impl CodeSource for GuestCode<'_> {
     fn is_warm(&mut self, start: u32) -> bool {
         let address = VirtAddr(u64::from(start));
         let Ok(frame) = self.mmu.code_frame(address) else { return false };
-        self.forced || self.interpreter.knows(frame, address.0)
+        self.forced || self.interpreter.reached(frame, address.0).is_some_and(|times| times >= self.warm)
     }
+
+    fn is_entry(&mut self, start: u32) -> bool {
+        !self.regions.at(start).is_empty()
+    }
+
+    fn jumps_from(&mut self, behind: u32) -> Vec<u32> {
+        self.interpreter.jumps_from(behind)
+    }
+}
+
+/// How far above the stack pointer a frame pointer is.
+const FRAME_BYTES: u32 = 1 << 16;
+
+/// The run of pages that has so many bytes at an address, if they can be stored to without more ado.
+fn window(mmu: &mut Mmu, address: u32, len: u32) -> Option<Run> {
+    let last = address.checked_add(len.saturating_sub(1))?;
+    for at in [address, last] {
+        let at = VirtAddr(u64::from(at));
+        if mmu.writable_run(at, 0).is_none() {
+            mmu.direct(at, 1, Access::Write).ok()??;
+        }
+    }
+    let run = mmu.writable_run(VirtAddr(u64::from(address)), WINDOW_PAGES)?;
+    (last - run.start < run.len).then_some(run)
 }
 
 /// The address of something in this program's memory. Where addresses are longer, no generated code ever runs.

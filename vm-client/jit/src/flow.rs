@@ -36,7 +36,7 @@ pub fn flag_states(region: &Region, shape: &Shape) -> Vec<FlagState> {
         for &node in &shape.order {
             let Some(start) = states[node].or(next[node]) else { continue };
             let end = block_end(region, node, start);
-            for target in region.nodes[node].end.targets() {
+            for target in region.targets(node) {
                 let Target::Node(to) = target else { continue };
                 next[to] = Some(match next[to] {
                     Some(other) if other != end => merged(wants_carry[to]),
@@ -281,7 +281,7 @@ fn carry_wanted(region: &Region, shape: &Shape) -> Vec<bool> {
             if matches!(region.nodes[node].end, End::Call(..) | End::CallIndirect(_)) {
                 continue;
             }
-            let any = region.nodes[node].end.targets().any(|t| matches!(t, Target::Node(to) if wanted[to]));
+            let any = region.targets(node).any(|t| matches!(t, Target::Node(to) if wanted[to]));
             changed |= any;
             wanted[node] = any;
         }

@@ -36,11 +36,13 @@ pub enum Request {
     ToDoubles = 6,
     /// Make x87 registers of the doubles.
     FromDoubles = 7,
+    /// Move the window so that it has the `b` bytes at address `a`: 0 for done.
+    Window = 8,
 }
 
 impl Request {
     /// All requests by number.
-    pub const ALL: [Request; 8] = [
+    pub const ALL: [Request; 9] = [
         Request::Load,
         Request::Store,
         Request::Check,
@@ -49,6 +51,7 @@ impl Request {
         Request::Flags,
         Request::ToDoubles,
         Request::FromDoubles,
+        Request::Window,
     ];
 }
 
@@ -58,19 +61,23 @@ pub trait Runtime {
     fn request(&mut self, what: u32, a: u32, b: u32) -> u32;
 }
 
-/// Installs and runs generated modules in the memory and the function table of this program.
+/// Installs and runs generated modules in the memory of this program and with a function table of their own.
 ///
 /// A module imports `env.memory`, `env.table` and `env.request` (a function of three i32 that returns an i32 and calls
 /// [`Runtime::request`] of the running call of [`CodeHost::enter`]). Its element segments put its functions into the table.
 pub trait CodeHost {
-    /// Makes room for so many functions in the table; returns the index of the first.
-    fn reserve(&mut self, slots: u32) -> Result<u32, InstallError>;
+    /// Makes the table, with slots for so many functions; the first hold functions of this program, of which `ours` are the
+    /// pointers. Called once and first: hosts may copy what is in the table for each module, and tell all modules when it
+    /// grows.
+    fn reserve(&mut self, slots: u32, ours: &[u32]) -> Result<(), InstallError>;
     /// Installs a module, whose functions are callable when this returns.
     fn install(&mut self, module: &[u8]) -> Result<ModuleId, InstallError>;
     /// Calls the function in a slot of the table, which takes and returns an i32.
     fn enter(&mut self, slot: u32, argument: u32, runtime: &mut dyn Runtime) -> u32;
-    /// Forgets a module, whose functions are in these slots. The slots may be used again at once.
-    fn discard(&mut self, module: ModuleId, slots: &[u32]);
+    /// Forgets a function, whose slot may be used again at once.
+    fn clear(&mut self, slot: u32);
+    /// Forgets a module, whose functions are all forgotten.
+    fn discard(&mut self, module: ModuleId);
     /// Whether modules may contain tail calls.
     fn tail_calls(&self) -> bool;
     /// Milliseconds of some clock, to tell how long compiling takes.

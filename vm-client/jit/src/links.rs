@@ -71,6 +71,13 @@ impl Links {
         }
         let oldest = self.spaces.iter().enumerate().min_by_key(|(_, space)| space.used);
         let index = oldest.map_or(0, |(index, _)| index);
+        self.clear(index);
+        let space = &mut self.spaces[index];
+        (space.epoch, space.flavour) = (epoch, flavour);
+        index
+    }
+
+    fn clear(&mut self, index: usize) {
         let (unlinked, cell_of) = (self.unlinked, &self.cell_of);
         let space = &mut self.spaces[index];
         for address in std::mem::take(&mut space.touched) {
@@ -79,8 +86,6 @@ impl Links {
                 space.cells[cell as usize] = unlinked;
             }
         }
-        (space.epoch, space.flavour) = (epoch, flavour);
-        index
     }
 
     /// The slot of the code at an address, if the current space has it linked.
@@ -126,6 +131,24 @@ impl Links {
         }
     }
 
+    /// Unlinks everything: what is used after that is asked for again.
+    pub fn forget_all(&mut self) {
+        for index in 0..self.spaces.len() {
+            self.clear(index);
+        }
+    }
+
+    /// Whether there are no cells left for addresses that have none.
+    pub fn is_full(&self) -> bool {
+        self.cell_of.len() >= CELLS
+    }
+
+    /// Takes all cells back, which no code may use any more.
+    pub fn reset(&mut self) {
+        self.forget_all();
+        self.cell_of.clear();
+    }
+
     /// The cell for an address; nothing when there are no more.
     pub fn cell(&mut self, address: u32) -> Option<u32> {
         if let Some(&cell) = self.cell_of.get(&address) {
@@ -160,6 +183,21 @@ mod tests {
         assert_eq!(links.find(0x1000), Some(7));
         links.unlink(0x1000, 7);
         assert_eq!(links.find(0x1000), None);
+    }
+
+    #[test]
+    fn cells_that_were_taken_back_are_handed_out_again() {
+        let mut links = Links::new(1);
+        let mut state = State::default();
+        links.select(10, 0, &mut state);
+        for address in 0..CELLS as u32 {
+            assert!(links.cell(address).is_some());
+        }
+        assert!(links.is_full() && links.cell(u32::MAX).is_none());
+        links.link(5, 7);
+        links.reset();
+        assert_eq!((links.find(5), links.cell(5)), (None, Some(0)));
+        assert!(links.spaces[0].cells.iter().all(|&slot| slot == 1));
     }
 
     #[test]

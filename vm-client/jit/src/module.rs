@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use vm_cpu::assist::direct::Direct;
 use wasm_encoder::{
-    CodeSection, ConstExpr, ElementSection, Elements, EntityType, Function as Body, FunctionSection, ImportSection,
-    InstructionSink, MemoryType, Module, RefType, TableType, TypeSection, ValType,
+    CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection, Function as Body,
+    FunctionSection, ImportSection, InstructionSink, MemoryType, Module, RefType, TableType, TypeSection, ValType,
 };
 
-use crate::emit::{Function, GO_ON};
+use crate::emit::{Function, GO_ON, INDEX_BYTES};
 use crate::x87;
 
 /// The type of a region's function: depth to result.
@@ -21,6 +21,8 @@ pub const UNARY_TYPE: u32 = 3;
 /// The types of the functions of [`x87`], which return the word beside a result as well.
 const LOCAL_BINARY_TYPE: u32 = 4;
 const LOCAL_UNARY_TYPE: u32 = 5;
+const TABLE: TableType =
+    TableType { element_type: RefType::FUNCREF, minimum: 0, maximum: None, table64: false, shared: false };
 /// The number of the imported function that makes requests.
 pub const REQUEST: u32 = 0;
 
@@ -37,8 +39,24 @@ pub fn module(functions: &[(u32, Function)]) -> Vec<u8> {
     for what in brought {
         wanted.iter().for_each(|behind| add(&x87::function(*what, behind)));
     }
-    functions.iter().for_each(|(_, function)| add(function));
+    for (index, (_, function)) in (REQUEST + 1 + brought.len() as u32..).zip(functions) {
+        let mut function = function.clone();
+        for at in std::mem::take(&mut function.calls_itself) {
+            if let Some(place) = function.code.get_mut(at..at + INDEX_BYTES) {
+                place.copy_from_slice(&padded(index));
+            }
+        }
+        add(&function);
+    }
     finish(brought, &functions.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), &code)
+}
+
+/// A number in as many bytes of LEB128 as the largest need.
+fn padded(number: u32) -> [u8; INDEX_BYTES] {
+    std::array::from_fn(|i| {
+        let more = if i + 1 < INDEX_BYTES { 0x80 } else { 0 };
+        ((number >> (7 * i)) as u8 & 0x7f) | more
+    })
 }
 
 /// A module with one function that only tells to go on; for cells and slots that have no other.
@@ -50,6 +68,28 @@ pub fn unlinked(slot: u32) -> Vec<u8> {
     let mut code = CodeSection::new();
     code.function(&body);
     finish(&[], &[slot], &code)
+}
+
+/// A module that exports `enter`, which takes a slot of the table and an argument and calls the function there.
+pub fn entrance() -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([ValType::I32], [ValType::I32]);
+    types.ty().function([ValType::I32; 2], [ValType::I32]);
+    let mut imports = ImportSection::new();
+    imports.import("env", "table", EntityType::Table(TABLE));
+    let mut functions = FunctionSection::new();
+    functions.function(1);
+    let mut exports = ExportSection::new();
+    exports.export("enter", ExportKind::Func, 0);
+    let mut bytes = Vec::new();
+    InstructionSink::new(&mut bytes).local_get(1).local_get(0).call_indirect(0, REGION_TYPE).end();
+    let mut body = Body::new([]);
+    body.raw(bytes);
+    let mut code = CodeSection::new();
+    code.function(&body);
+    let mut module = Module::new();
+    module.section(&types).section(&imports).section(&functions).section(&exports).section(&code);
+    module.finish()
 }
 
 /// A module that only installs where tail calls are known.
@@ -79,9 +119,8 @@ fn finish(brought: &[Direct], slots: &[u32], code: &CodeSection) -> Vec<u8> {
     types.ty().function([ValType::I64, ValType::I32, ValType::I32], [ValType::I64, ValType::I32]);
     let mut imports = ImportSection::new();
     let memory = MemoryType { minimum: 1, maximum: None, memory64: false, shared: false, page_size_log2: None };
-    let table = TableType { element_type: RefType::FUNCREF, minimum: 0, maximum: None, table64: false, shared: false };
     imports.import("env", "memory", EntityType::Memory(memory));
-    imports.import("env", "table", EntityType::Table(table));
+    imports.import("env", "table", EntityType::Table(TABLE));
     imports.import("env", "request", EntityType::Function(REQUEST_TYPE));
     let mut functions = FunctionSection::new();
     let mut elements = ElementSection::new();

@@ -12,6 +12,7 @@ pub struct Profile {
     pub entries: u64,
     pub interpreted: u64,
     pub interpreted_insns: u64,
+    pub interpreter_ms: f64,
     pub compiled: u64,
     pub guest_bytes: u64,
     pub wasm_bytes: u64,
@@ -25,6 +26,8 @@ pub struct Profile {
     pub assists: u64,
     pub operations: u64,
     pub flag_requests: u64,
+    pub windows: u64,
+    pub windows_missed: u64,
     pub install_errors: u64,
     pub last_error: String,
     /// How often each operation was requested, by its number, and what it is.
@@ -36,9 +39,9 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Notes that a region was compiled.
-    pub fn compiled(&mut self, guest_bytes: usize, wasm_bytes: usize, ms: f64) {
-        self.compiled += 1;
+    /// Notes that a module with so many regions was compiled.
+    pub fn compiled(&mut self, regions: usize, guest_bytes: usize, wasm_bytes: usize, ms: f64) {
+        self.compiled += regions as u64;
         self.guest_bytes += guest_bytes as u64;
         self.wasm_bytes += wasm_bytes as u64;
         self.compile_ms += ms;
@@ -71,9 +74,12 @@ impl Profile {
             ("assists", self.assists),
             ("operations left to the interpreter", self.operations),
             ("flags computed by request", self.flag_requests),
+            ("windows moved", self.windows),
+            ("windows not to be had", self.windows_missed),
             ("modules refused", self.install_errors),
         ];
         let mut figures: Vec<(String, f64)> = counts.iter().map(|(name, n)| ((*name).to_owned(), *n as f64)).collect();
+        figures.push(("interpreter ms, sampled".to_owned(), self.interpreter_ms));
         figures.push(("compile ms".to_owned(), self.compile_ms));
         figures.push(("longest compile ms".to_owned(), self.longest_compile_ms));
         figures

@@ -1,8 +1,8 @@
 //! The shape of a region's control flow: order, dominators, loops, merges.
 //!
 //! WebAssembly has structured control flow only. A graph in which every way back leads to a node that dominates where it
-//! comes from can be written with `loop`, `block` and `if` directly (Ramsey, "Beyond Relooper", 2022); other ways back are
-//! cut, so that they leave the region.
+//! comes from can be written with `loop`, `block` and `if` directly (Ramsey, "Beyond Relooper", 2022). Other ways back go by
+//! way of the entry where that dispatches; elsewhere they are cut, so that they leave the region.
 
 use crate::plan::{Region, Target};
 
@@ -28,16 +28,47 @@ impl Shape {
     pub fn of(region: &mut Region) -> Shape {
         loop {
             let shape = Shape::compute(region);
-            let mut cut = false;
-            region.cut_edges(|from, to| {
-                let bad = shape.is_back(from, to) && !shape.dominates(to, from);
-                cut |= bad;
-                bad
-            });
-            if !cut {
+            let bad = |from: usize, to: usize| shape.is_back(from, to) && !shape.dominates(to, from);
+            let edges = shape.order.iter().flat_map(|&from| successors(region, from).map(move |to| (from, to)));
+            let edges: Vec<(usize, usize)> = edges.filter(|&(from, to)| bad(from, to)).collect();
+            if edges.is_empty() {
                 return shape;
             }
+            if !shape.keep_dispatchers_out(region, &edges) && !region.detour(&edges) {
+                region.cut_edges(bad);
+            }
         }
+    }
+
+    /// Takes edges from dispatchers, but for the entry, into the middle of loops away; tells whether there were any.
+    fn keep_dispatchers_out(&self, region: &mut Region, bad: &[(usize, usize)]) -> bool {
+        let mut before: Vec<Vec<usize>> = vec![Vec::new(); region.nodes.len()];
+        let mut after = before.clone();
+        let code = |node: usize| region.nodes[node].is_code();
+        for &node in self.order.iter().filter(|&&node| code(node)) {
+            for to in successors(region, node).filter(|&to| code(to)) {
+                before[to].push(node);
+                after[node].push(to);
+            }
+        }
+        let mut away = vec![false; region.nodes.len()];
+        for &(from, to) in bad {
+            // The nodes of the loop: what its beginning leads to and what leads to its end, without dispatchers.
+            let (down, up) = (reached(&after, to), reached(&before, from));
+            for node in (1..region.nodes.len()).filter(|&node| node != to && down[node] && up[node]) {
+                away[node] = true;
+            }
+        }
+        let mut cut = false;
+        let entry = region.entry;
+        let dispatches: Vec<bool> =
+            region.nodes.iter().enumerate().map(|(number, node)| !node.is_code() && number != entry).collect();
+        region.cut_edges(|from, to| {
+            let hit = dispatches[from] && away[to];
+            cut |= hit;
+            hit
+        });
+        cut
     }
 
     /// Whether an edge leads back.
@@ -95,7 +126,8 @@ impl Shape {
             if place[to] <= place[from] {
                 is_loop[to] = true;
             } else {
-                forward[to] += 1;
+                // What dispatches does so by branches.
+                forward[to] += if region.nodes[from].is_code() { 1 } else { 2 };
             }
         }
         let mut children = vec![Vec::new(); count];
@@ -109,8 +141,8 @@ impl Shape {
     }
 }
 
-fn successors(region: &Region, node: usize) -> impl Iterator<Item = usize> + use<> {
-    region.nodes[node].end.targets().filter_map(|target| match target {
+fn successors(region: &Region, node: usize) -> impl Iterator<Item = usize> + '_ {
+    region.targets(node).filter_map(|target| match target {
         Target::Node(to) => Some(to),
         Target::Out(_) => None,
     })
@@ -120,8 +152,9 @@ fn successors(region: &Region, node: usize) -> impl Iterator<Item = usize> + use
 fn order(region: &Region) -> Vec<usize> {
     let mut order = Vec::with_capacity(region.nodes.len());
     let mut seen = vec![false; region.nodes.len()];
-    let mut stack = vec![(0, successors(region, 0).collect::<Vec<_>>())];
-    seen[0] = true;
+    let entry = region.entry;
+    let mut stack = vec![(entry, successors(region, entry).collect::<Vec<_>>())];
+    seen[entry] = true;
     while let Some((node, rest)) = stack.last_mut() {
         match rest.pop() {
             Some(to) if !seen[to] => {
@@ -150,4 +183,16 @@ fn common(dominator: &[usize], place: &[usize], mut a: usize, mut b: usize) -> u
         }
     }
     a
+}
+
+/// What a node leads to by some edges.
+fn reached(edges: &[Vec<usize>], from: usize) -> Vec<bool> {
+    let mut seen = vec![false; edges.len()];
+    let mut next = vec![from];
+    while let Some(node) = next.pop() {
+        if !std::mem::replace(&mut seen[node], true) {
+            next.extend(&edges[node]);
+        }
+    }
+    seen
 }

@@ -1,5 +1,7 @@
 //! What generated code and this crate tell each other through memory, beside `vm_cpu::Core`.
 
+use vm_mem::Run;
+
 use crate::lazy::Record;
 
 /// How deep guest calls may nest as calls of WebAssembly.
@@ -33,6 +35,19 @@ pub struct State {
     pub cells: u32,
     /// The address of the table for indirect jumps.
     pub lookup: u32,
+    /// The first address of the window, its bytes, and what to add to an address in it for the offset from the first frame.
+    pub window: u32,
+    /// See above.
+    pub window_len: u32,
+    /// See above.
+    pub distance: u32,
+}
+
+impl State {
+    /// Makes a run of pages the window.
+    pub fn take_window(&mut self, run: Run) {
+        (self.window, self.window_len, self.distance) = (run.start, run.len, run.distance);
+    }
 }
 
 /// The entry of the table for indirect jumps that an address has.

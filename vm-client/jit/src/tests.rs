@@ -6,7 +6,7 @@ use vm_cpu::ir::{Op, Segments};
 use vm_mem::FrameId;
 use wasmparser::{Validator, WasmFeatures};
 
-use crate::emit::{self, Config, Function, Functions, Numbers};
+use crate::emit::{self, Config, Function, Functions, Numbers, StackRegisters};
 use crate::module;
 use crate::plan::{CodeSource, End, Found, Limits, Region, Target, plan};
 use crate::shape::Shape;
@@ -16,6 +16,7 @@ const BASE: u32 = 0x1000;
 struct Bytes<'a> {
     code: &'a [u8],
     unknown: Unknown,
+    jumps: Vec<u32>,
 }
 
 impl CodeSource for Bytes<'_> {
@@ -27,6 +28,12 @@ impl CodeSource for Bytes<'_> {
     }
     fn is_warm(&mut self, start: u32) -> bool {
         start >= BASE
+    }
+    fn is_entry(&mut self, _start: u32) -> bool {
+        false
+    }
+    fn jumps_from(&mut self, _behind: u32) -> Vec<u32> {
+        self.jumps.clone()
     }
 }
 
@@ -43,34 +50,40 @@ impl Numbers for Counted {
     }
 }
 
-fn planned(code: &[u8]) -> (Region, Shape) {
-    let mut source = Bytes { code, unknown: Unknown::new() };
+fn planned(code: &[u8], jumps: &[u32]) -> (Region, Shape) {
+    let mut source = Bytes { code, unknown: Unknown::new(), jumps: jumps.to_vec() };
     let mut region = plan(&mut source, BASE, Limits { blocks: 40, ops: 1000 }).expect("there is code");
     let shape = Shape::of(&mut region);
     (region, shape)
 }
 
-fn emitted(code: &[u8], x87_fast: bool) -> (Region, Function) {
-    let (region, shape) = planned(code);
+fn emitted(code: &[u8], jumps: &[u32], x87_fast: bool) -> (Region, Function) {
+    let (region, shape) = planned(code, jumps);
     let config = Config {
         core: 0x10000,
         state: 0x20000,
         first_frame: 0x10_0000,
         tail_calls: true,
         x87_fast,
-        x87: Functions::of_program(),
+        x87: Functions::from(1),
+        stack: StackRegisters::Frame,
     };
     let function = emit::function(&region, &shape, 3, &config, &mut Counted::default());
     (region, function)
 }
 
 fn validated(code: &[u8]) -> (Region, Function) {
-    emitted_and_validated(code, true);
-    emitted_and_validated(code, false)
+    validated_with(code, &[])
 }
 
-fn emitted_and_validated(code: &[u8], x87_fast: bool) -> (Region, Function) {
-    let (region, function) = emitted(code, x87_fast);
+/// The same where jumps through registers led to these addresses.
+fn validated_with(code: &[u8], jumps: &[u32]) -> (Region, Function) {
+    emitted_and_validated(code, jumps, true);
+    emitted_and_validated(code, jumps, false)
+}
+
+fn emitted_and_validated(code: &[u8], jumps: &[u32], x87_fast: bool) -> (Region, Function) {
+    let (region, function) = emitted(code, jumps, x87_fast);
     let bytes = module::module(&[(7, function.clone())]);
     let mut validator = Validator::new_with_features(WasmFeatures::default());
     if let Err(error) = validator.validate_all(&bytes) {
@@ -82,7 +95,7 @@ fn emitted_and_validated(code: &[u8], x87_fast: bool) -> (Region, Function) {
 #[test]
 fn a_loop_is_one_region_with_one_way_back() {
     // 1: add eax, ecx; dec ecx; jnz 1b; ret
-    let (region, shape) = planned(&[0x01, 0xc8, 0x49, 0x75, 0xfb, 0xc3]);
+    let (region, shape) = planned(&[0x01, 0xc8, 0x49, 0x75, 0xfb, 0xc3], &[]);
     assert_eq!(region.nodes.len(), 2);
     assert_eq!(region.nodes[0].end, End::Branch(Target::Node(0), Target::Node(1)));
     assert_eq!(region.nodes[1].end, End::Return);
@@ -100,6 +113,13 @@ fn calls_are_told_from_jumps_and_go_on_behind() {
 }
 
 #[test]
+fn a_function_calls_itself_without_looking_itself_up() {
+    // 1: dec eax; jz 2f; call 1b; 2: ret
+    let (_, function) = validated(&[0x48, 0x74, 0x05, 0xe8, 0xf8, 0xff, 0xff, 0xff, 0xc3]);
+    assert_eq!(function.calls_itself.len(), 1);
+}
+
+#[test]
 fn blocks_that_overlap_are_cut() {
     // nop; 1: inc eax; cmp eax, 9; jne 1b; ret
     let (region, _) = validated(&[0x90, 0x40, 0x83, 0xf8, 0x09, 0x75, 0xfa, 0xc3]);
@@ -110,9 +130,9 @@ fn blocks_that_overlap_are_cut() {
 #[test]
 fn ways_back_into_a_loop_by_another_door_leave_the_region() {
     // je 2f; 1: inc eax; 2: dec ecx; jnz 1b; ret
-    let (region, shape) = planned(&[0x74, 0x01, 0x40, 0x49, 0x75, 0xfc, 0xc3]);
+    let (region, shape) = planned(&[0x74, 0x01, 0x40, 0x49, 0x75, 0xfc, 0xc3], &[]);
     let back = (0..region.nodes.len()).flat_map(|from| {
-        region.nodes[from].end.targets().filter_map(move |target| match target {
+        region.targets(from).filter_map(move |target| match target {
             Target::Node(to) => Some((from, to)),
             Target::Out(_) => None,
         })
@@ -140,7 +160,37 @@ fn any_bytes_become_valid_code() {
             }
         }
         validated(&code);
+        for at in (3..code.len() - 2).step_by(23) {
+            code[at] = 0xff;
+            code[at + 1] = 0xe0 | (next() % 8) as u8;
+        }
+        let mut jumps: Vec<u32> = (0..next() % 9).map(|_| BASE + (next() % 150) as u32).collect();
+        jumps.sort_unstable();
+        jumps.dedup();
+        validated_with(&code, &jumps);
     }
+}
+
+#[test]
+fn jumps_through_registers_stay_in_the_region() {
+    // jmp eax; 1: inc ecx; jmp edx; 2: dec ecx; jmp edx; ret
+    let code = [0xff, 0xe0, 0x41, 0xff, 0xe2, 0x49, 0xff, 0xe2, 0xc3];
+    let (region, _) = validated_with(&code, &[BASE + 2, BASE + 5]);
+    let ways = region.nodes.iter().filter(|node| matches!(node.end, End::JumpIndirect(Some(_)))).count();
+    assert_eq!((ways, region.tables.len()), (3, 1));
+}
+
+#[test]
+fn a_dispatcher_is_entered_first_and_its_nodes_by_it() {
+    // 1: inc ecx; je 3f; jmp edx; 2: dec ecx; 3: jmp edx
+    let code = [0x41, 0x74, 0x03, 0xff, 0xe2, 0x49, 0xff, 0xe2];
+    let (region, _) = validated_with(&code, &[BASE, BASE + 5, BASE + 6]);
+    assert!(!region.nodes[region.entry].is_code());
+    let mut entries: Vec<u32> = region.entries().iter().map(|(start, _)| *start).collect();
+    entries.sort_unstable();
+    assert_eq!(entries, [BASE, BASE + 5, BASE + 6]);
+    let ways = region.nodes.iter().filter(|node| matches!(node.end, End::JumpIndirect(Some(_)))).count();
+    assert_eq!(ways, 2);
 }
 
 #[test]

@@ -13,13 +13,17 @@ use std::ops::Range;
 
 use vm_mem::{FrameId, PAGE_SIZE};
 
-use crate::ir::{Block, Insn, Op};
+use crate::ir::{Block, Code, Insn, Op};
+use crate::reg;
 
 /// The number of a cached block.
 pub(super) type BlockId = u32;
 
 /// Operations kept at most.
 const MAX_OPS: usize = 1 << 20;
+
+/// Entries of the table of jumps.
+const JUMPS: usize = 1 << 13;
 
 /// Entries of the table by address.
 const TABLE_BITS: u32 = 14;
@@ -106,6 +110,8 @@ pub(super) struct Cached {
     /// Where its instructions are in the shared vector.
     insn_first: u32,
     ops: u32,
+    /// Whether it ends with a jump or call through a register, which is no return.
+    pub jumps: bool,
     /// How often it may still be reached before it counts as hot; see [`Cached::is_hot`].
     heat: Cell<u32>,
 }
@@ -128,6 +134,11 @@ impl Cached {
     /// Whether it was reached often enough.
     pub(super) fn is_used_up(&self) -> bool {
         self.heat.get() == 0
+    }
+
+    /// How often it may still be reached.
+    pub(super) fn heat(&self) -> u32 {
+        self.heat.get()
     }
 
     /// Sets how often it may be reached.
@@ -154,6 +165,9 @@ pub(super) struct Cache {
     drops: u64,
     /// The heat of new blocks.
     pub heat: u32,
+    /// Where jumps through registers led lately: the address behind the jump and its target. What falls on the same entry
+    /// replaces what was there.
+    jumps: Box<[Cell<(u32, u32)>]>,
 }
 
 impl Cache {
@@ -168,7 +182,21 @@ impl Cache {
             by_frame: KeyMap::default(),
             drops: 0,
             heat: COLD,
+            jumps: vec![Cell::new((0, 0)); JUMPS].into_boxed_slice(),
         }
+    }
+
+    /// Notes where a jump through a register led. Long mode is not compiled, so 32 bits do.
+    #[inline]
+    pub(super) fn note_jump(&self, behind: u64, target: u64) {
+        let (behind, target) = (behind as u32, target as u32);
+        let hash = behind.wrapping_mul(0x9e37_79b1) ^ target.wrapping_mul(0x85eb_ca77);
+        self.jumps[(hash >> 19) as usize & (JUMPS - 1)].set((behind, target));
+    }
+
+    /// Where the jump in front of an address led.
+    pub(super) fn jumps_from(&self, behind: u32) -> impl Iterator<Item = u32> + '_ {
+        self.jumps.iter().map(Cell::get).filter(move |jump| jump.0 == behind).map(|jump| jump.1)
     }
 
     /// The stamps of this moment.
@@ -199,6 +227,13 @@ impl Cache {
         self.by_key.get(&key).copied()
     }
 
+    /// The blocks that get hot when they are reached so often at most.
+    pub(super) fn warm(&self, flavour: u16, heat: u32) -> Vec<(FrameId, u64)> {
+        let blocks = (0..).zip(&self.blocks).filter(|(_, block)| block.heat() <= heat && block.key.flavour == flavour);
+        let cached = blocks.filter(|(id, block)| self.by_key.get(&block.key) == Some(id));
+        cached.map(|(_, block)| (block.key.frame, block.key.start)).collect()
+    }
+
     /// Whether another block could overflow the cache.
     pub(super) fn is_full(&self) -> bool {
         self.ops.len() >= MAX_OPS
@@ -216,6 +251,7 @@ impl Cache {
             len: block.len,
             insn_first: self.insns.len() as u32,
             ops: block.ops.len() as u32,
+            jumps: jumps_anywhere(block),
             heat: Cell::new(self.heat),
         });
         self.ops.extend_from_slice(&block.ops);
@@ -320,4 +356,18 @@ impl Cache {
         self.drops += 1;
         self.by_frame.drain().map(|(frame, _)| frame).collect()
     }
+}
+
+/// Whether a block ends with a jump or call through a register that is no return.
+fn jumps_anywhere(block: &Block) -> bool {
+    let last = block.ops.len().saturating_sub(1);
+    let Some(jump) = block.ops.last().filter(|op| op.code == Code::JumpReg) else { return false };
+    let insn = block.insns.last().map_or(0, |insn| usize::from(insn.first_op));
+    let stack = reg::RSP as u8;
+    !block
+        .ops
+        .get(insn..last)
+        .unwrap_or_default()
+        .iter()
+        .any(|op| matches!(op.code, Code::Load32 | Code::Load64) && op.dst == jump.a && op.a == stack && op.imm == 0)
 }

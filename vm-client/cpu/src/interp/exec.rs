@@ -117,6 +117,9 @@ pub(super) fn run(
             let target = $target;
             core.fuel -= i64::from(block.insns);
             core.rip = target;
+            if block.jumps {
+                cache.note_jump(block.end, target);
+            }
             match cache.quick(target, stamps.far) {
                 Some(next) if core.fuel > 0 && !cache.blocks[next as usize].is_hot() => {
                     id = next;

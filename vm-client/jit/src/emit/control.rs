@@ -11,6 +11,11 @@ use crate::flow::FlagState;
 use crate::plan::{End, Target};
 use crate::state::{DEPTH, LOOKUP_ENTRIES};
 
+/// The code of `call`.
+const CALL: u8 = 0x10;
+/// Bytes for the index of a function that is not known yet.
+pub(crate) const INDEX_BYTES: usize = 5;
+
 /// Stops with [`STOPPED`]; `WHERE` is the number of the exit. What the local is at the start.
 const STOP: i32 = 0;
 /// Goes on at `WHERE` by way of whoever called.
@@ -24,9 +29,16 @@ impl Emitter<'_> {
     /// Emits the whole function.
     pub(super) fn region(&mut self) {
         let Some(&entry) = self.shape.order.first() else { return };
-        self.load_flat();
+        if self.wants_table {
+            self.load_flat();
+        }
+        self.load_window();
         self.reload_fuel();
         self.reload();
+        if !self.region.nodes[entry].is_code() {
+            let rip = self.rip_at();
+            self.w().i32_const(0).i32_load(rip).local_set(local::WHERE);
+        }
         self.open_block(Label::Exit);
         self.flags = FlagState::Static(crate::lazy::Kind::MEMORY);
         let wanted = self.states[entry];
@@ -84,9 +96,13 @@ impl Emitter<'_> {
         let block = &node.found.block;
         self.flags = self.states[number];
         self.forget_stack();
+        if let End::Dispatch(table) = node.end {
+            return self.dispatch(number, &region.tables[table]);
+        }
         if block.ops.iter().any(super::is_float) {
             self.reload_mxcsr();
         }
+        self.accesses = self.accesses_of(number);
         let count = block.insns.len();
         self.w().local_get(local::FUEL).i64_const(count as i64).i64_sub().local_set(local::FUEL);
         for (i, insn) in block.insns.iter().enumerate() {
@@ -99,7 +115,9 @@ impl Emitter<'_> {
                     self.end_stack_block();
                     return self.end_of_block(number, op);
                 }
+                self.access = self.accesses.get(at);
                 self.operation(op);
+                debug_assert!(self.access.is_none(), "accesses of the stack are emitted as such");
             }
             self.end_of_insn();
         }
@@ -163,14 +181,14 @@ impl Emitter<'_> {
                 self.edge(number, behind);
             }
             End::Call(to, target) => {
-                self.before_call(|e| e.const32(to));
+                self.before_call(number, |e| e.const32(to));
                 self.call_direct(to);
                 self.after_call(number, target);
             }
             End::CallIndirect(target) => {
                 self.get32(op.a);
                 self.w().local_set(local::WHERE);
-                self.before_call(|e| {
+                self.before_call(number, |e| {
                     e.w().local_get(local::WHERE);
                 });
                 self.call_looked_up();
@@ -179,16 +197,21 @@ impl Emitter<'_> {
             End::Return => {
                 self.get32(op.a);
                 self.w().local_set(local::WHERE);
-                // Whoever called compares; where nobody did, the table may know.
-                self.w().i32_const(LOOK_UP).i32_const(LEAVE).local_get(local::DEPTH).i32_const(DEPTH as i32).i32_eq();
-                self.w().select().local_set(local::HOW);
-                self.leave_by_exit();
+                self.return_from(number);
             }
-            End::JumpIndirect => {
+            End::JumpIndirect(way) => {
                 self.get32(op.a);
-                self.w().local_set(local::WHERE).i32_const(LOOK_UP).local_set(local::HOW);
-                self.leave_by_exit();
+                self.w().local_set(local::WHERE);
+                match way {
+                    Some(dispatcher) => self.edge(number, Target::Node(dispatcher)),
+                    None => {
+                        self.w().i32_const(LOOK_UP).local_set(local::HOW);
+                        self.leave_by_exit();
+                    }
+                }
             }
+            // It has no operations.
+            End::Dispatch(_) => {}
             End::Exit => {
                 let fault = ExitReason::ALL.get(usize::from(op.c)).is_some_and(|reason| reason.is_fault());
                 self.place = Place { rip: op.imm as u32, next: op.imm as u32, left: u32::from(fault) };
@@ -214,6 +237,12 @@ impl Emitter<'_> {
     fn edge(&mut self, from: usize, target: Target) {
         let to = match target {
             Target::Out(address) => return self.link(address),
+            Target::Node(to) if self.region.detours.contains(&(from, to)) => {
+                let address = self.region.nodes[to].start();
+                self.const32(address);
+                self.w().local_set(local::WHERE);
+                self.region.entry
+            }
             Target::Node(to) => to,
         };
         let wanted = self.states[to];
@@ -222,15 +251,74 @@ impl Emitter<'_> {
             let depth = self.depth_of(Label::Loop(to));
             self.w().local_get(local::FUEL).i64_const(0).i64_gt_s().br_if(depth);
             self.flags = wanted;
-            let address = self.region.nodes[to].start();
-            self.const32(address);
-            self.w().local_set(local::WHERE).i32_const(LEAVE).local_set(local::HOW);
+            let there = &self.region.nodes[to];
+            if there.is_code() {
+                let address = there.start();
+                self.const32(address);
+                self.w().local_set(local::WHERE);
+            }
+            self.w().i32_const(LEAVE).local_set(local::HOW);
             self.leave_by_exit();
         } else if self.shape.is_merge[to] {
             self.branch_to(Label::Before(to));
         } else {
             self.tree(to);
         }
+    }
+
+    /// Goes to the node of a table whose address `WHERE` is, or leaves.
+    fn dispatch(&mut self, number: usize, table: &[usize]) {
+        let starts: Vec<u32> = table.iter().map(|&node| self.region.nodes[node].start()).collect();
+        let hash = Hash::of(&starts);
+        self.open_block(Label::Plain);
+        let unknown = self.labels.len();
+        // The start first: it is what calls want.
+        if let Some(&first) = table.iter().find(|&&node| node == 0) {
+            let (flags, start) = (self.flags, self.region.start());
+            self.w().local_get(local::WHERE).i32_const(start as i32).i32_eq();
+            self.open_if(None);
+            self.edge(number, Target::Node(first));
+            self.flags = flags;
+            self.close();
+        }
+        let used: Vec<&Vec<usize>> = hash.places.iter().filter(|place| !place.is_empty()).collect();
+        for _ in &used {
+            self.open_block(Label::Plain);
+        }
+        // The innermost block is that of the last place.
+        let mut left = used.len() as u32;
+        let depths: Vec<u32> = hash
+            .places
+            .iter()
+            .map(|place| match place.is_empty() {
+                true => used.len() as u32,
+                false => {
+                    left -= 1;
+                    left
+                }
+            })
+            .collect();
+        self.w().local_get(local::WHERE).i32_const(hash.factor as i32).i32_mul();
+        self.w().i32_const(hash.shift as i32).i32_shr_u().br_table(depths, used.len() as u32);
+        let flags = self.flags;
+        for place in used.iter().rev() {
+            self.close();
+            let Some((&last, others)) = place.split_last() else { continue };
+            for &index in others {
+                self.w().local_get(local::WHERE).i32_const(starts[index] as i32).i32_eq();
+                self.open_if(None);
+                self.edge(number, Target::Node(table[index]));
+                self.flags = flags;
+                self.close();
+            }
+            let outwards = (self.labels.len() - unknown) as u32;
+            self.w().local_get(local::WHERE).i32_const(starts[last] as i32).i32_ne().br_if(outwards);
+            self.edge(number, Target::Node(table[last]));
+            self.flags = flags;
+        }
+        self.close();
+        self.w().i32_const(LOOK_UP).local_set(local::HOW);
+        self.leave_by_exit();
     }
 
     /// Goes on at an address outside.
@@ -276,8 +364,8 @@ impl Emitter<'_> {
     // ---- calls ----
 
     /// Brings everything into memory, and the address to call, which is pushed, into the instruction pointer.
-    fn before_call(&mut self, target: impl Fn(&mut Self)) {
-        self.spill();
+    fn before_call(&mut self, number: usize, target: impl Fn(&mut Self)) {
+        self.spill_at_end(number);
         self.stack_to_memory();
         self.sync_flags();
         self.spill_fuel();
@@ -298,6 +386,13 @@ impl Emitter<'_> {
 
     fn call_direct(&mut self, address: u32) {
         self.pushes_depth();
+        if address == self.region.start() {
+            // Mapped as it is now for as long as this runs.
+            self.code.push(CALL);
+            self.calls_itself.push(self.code.len());
+            self.code.extend([0; INDEX_BYTES]);
+            return;
+        }
         match self.numbers.cell(address) {
             Some(cell) => {
                 self.push_cell(|e| {
@@ -370,6 +465,36 @@ impl Emitter<'_> {
         self.edge(number, target);
     }
 
+    /// Returns to whoever called, who compares; where nobody did, the table may know.
+    fn return_from(&mut self, number: usize) {
+        self.spill_at_end(number);
+        self.stack_to_memory();
+        self.sync_flags();
+        self.spill_fuel();
+        let rip = self.rip_at();
+        self.w().i32_const(0).local_get(local::WHERE).i32_store(rip);
+        if self.config.tail_calls {
+            self.w().local_get(local::DEPTH).i32_const(DEPTH as i32).i32_eq();
+            self.open_if(None);
+            self.w().local_get(local::FUEL).i64_const(0).i64_gt_s();
+            self.open_if(None);
+            self.tail_call_looked_up();
+            self.close();
+            self.close();
+        }
+        self.w().i32_const(GO_ON as i32).return_();
+    }
+
+    /// Goes on in the function that the table knows for `WHERE`, if any.
+    fn tail_call_looked_up(&mut self) {
+        self.look_up();
+        self.open_if(None);
+        let slot = self.at(4, 2);
+        self.w().local_get(local::DEPTH).local_get(local::SCRATCH).i32_load(slot);
+        self.w().return_call_indirect(0, crate::module::REGION_TYPE);
+        self.close();
+    }
+
     // ---- exits ----
 
     fn exit_code(&mut self) {
@@ -400,15 +525,41 @@ impl Emitter<'_> {
             self.close();
             self.w().local_get(local::HOW).i32_const(LOOK_UP).i32_eq();
             self.open_if(None);
-            self.look_up();
-            self.open_if(None);
-            let slot = self.at(4, 2);
-            self.w().local_get(local::DEPTH).local_get(local::SCRATCH).i32_load(slot);
-            self.w().return_call_indirect(0, crate::module::REGION_TYPE);
-            self.close();
+            self.tail_call_looked_up();
             self.close();
             self.close();
         }
         self.w().i32_const(GO_ON as i32);
+    }
+}
+
+/// A hash of addresses that few of a set share.
+struct Hash {
+    factor: u32,
+    shift: u32,
+    /// For each value, the indices of the addresses that have it.
+    places: Vec<Vec<usize>>,
+}
+
+impl Hash {
+    fn of(addresses: &[u32]) -> Hash {
+        let shift = 32 - (2 * addresses.len()).next_power_of_two().ilog2().clamp(1, 12);
+        let mut factor = 0x9e37_79b1_u32;
+        let mut best: Option<(usize, Hash)> = None;
+        for _ in 0..60 {
+            let mut places = vec![Vec::new(); 1 << (32 - shift)];
+            for (index, address) in addresses.iter().enumerate() {
+                places[(address.wrapping_mul(factor) >> shift) as usize].push(index);
+            }
+            let shared = places.iter().map(|place| place.len().saturating_sub(1)).sum();
+            if best.as_ref().is_none_or(|(fewest, _)| shared < *fewest) {
+                best = Some((shared, Hash { factor, shift, places }));
+            }
+            if shared == 0 {
+                break;
+            }
+            factor = factor.wrapping_mul(0x915f_77f5).wrapping_add(2);
+        }
+        best.map(|(_, hash)| hash).expect("a factor was tried")
     }
 }

@@ -365,14 +365,14 @@ impl Emitter<'_> {
     /// Pushes all arithmetic flags in architectural layout.
     pub(super) fn eflags(&mut self) {
         self.kind_to_local();
-        self.store_words(state_offset::ARGS);
+        self.store_words(state_offset::ARGS, [true; 5]);
         self.w().i32_const(Request::Flags as i32).i32_const(0).i32_const(0);
         self.request();
     }
 
-    fn store_words(&mut self, record: usize) {
+    fn store_words(&mut self, record: usize, used: [bool; 5]) {
         let words = [local::FLAG_KIND, local::FLAG_A, local::FLAG_B, local::FLAG_C, local::FLAG_D];
-        for (word, offset) in words.into_iter().zip(state_offset::WORDS) {
+        for ((word, offset), _) in words.into_iter().zip(state_offset::WORDS).zip(used).filter(|(_, used)| *used) {
             let at = self.state_at(record + offset);
             self.w().i32_const(0).local_get(word).i32_store(at);
         }
@@ -446,7 +446,8 @@ impl Emitter<'_> {
                     self.flags_to_eflags();
                 }
                 self.kind_to_local();
-                self.store_words(state_offset::RECORD);
+                let FlagState::Static(kind) = self.flags else { return };
+                self.store_words(state_offset::RECORD, words_of(kind));
             }
             FlagState::Dynamic | FlagState::DynamicCarry => self.sync_dynamic_flags(),
         }
@@ -458,7 +459,7 @@ impl Emitter<'_> {
         self.w().local_get(local::FLAG_KIND).if_(BlockType::Empty);
         self.labels.push(Label::Plain);
         self.base_off_memory();
-        self.store_words(state_offset::RECORD);
+        self.store_words(state_offset::RECORD, [true; 5]);
         self.close();
     }
 
@@ -500,4 +501,14 @@ impl Emitter<'_> {
         self.w().local_tee(local::FLAG_A).local_set(local::FLAG_D);
         self.w().i32_const(kind.0 as i32).local_set(local::FLAG_KIND);
     }
+}
+
+/// Which words of a record a kind uses: the kind itself, `a`, `b`, `c`, `d`.
+fn words_of(kind: Kind) -> [bool; 5] {
+    let (b, c) = match kind.base() {
+        Base::Whole | Base::Logic | Base::Inc | Base::Dec => (false, false),
+        Base::Add | Base::Sub | Base::Mul | Base::Shl | Base::Shr | Base::Sar => (true, false),
+        Base::Adc | Base::Sbb | Base::Shld | Base::Shrd => (true, true),
+    };
+    [true, true, b, c, kind.carry() != Carry::Base]
 }

@@ -1,7 +1,8 @@
 //! Loads and stores of the guest.
 //!
-//! The fast way: the flat table's word of the page permits the access, which does not go over the end of the page. Else
-//! the runtime does it, and code goes on behind; it stops if the runtime refuses.
+//! The stack has a way of its own (`window`). The fast way elsewhere: the flat table's word of the page permits the
+//! access, which does not go over the end of the page. Else the runtime does it, and code goes on behind; it stops if the
+//! runtime refuses.
 
 use std::mem::offset_of;
 
@@ -10,7 +11,7 @@ use vm_cpu::ir::{Form, Op, Size, Slot, VSlot};
 use vm_mem::STORE_WORDS;
 use wasm_encoder::{BlockType, MemArg, ValType};
 
-use super::{Emitter, Why, local, state_offset};
+use super::{Emitter, Label, Why, local, state_offset};
 use crate::host::Request;
 use crate::state::State;
 
@@ -53,9 +54,9 @@ impl Emitter<'_> {
         }
     }
 
-    /// Pops an address into its local and pushes whether the access needs the slow path; the flat table's word is in its
-    /// local.
-    pub(super) fn needs_slow_path(&mut self, bytes: u32, words: u32) {
+    /// Pops an address into its local, and puts the flat table's word for loads or stores into another.
+    pub(super) fn look_into_table(&mut self, stores: bool) {
+        let words = if stores { STORE_WORDS } else { 0 };
         let word = MemArg { offset: u64::from(words), align: 2, memory_index: 0 };
         self.w()
             .local_tee(local::ADDRESS)
@@ -66,17 +67,21 @@ impl Emitter<'_> {
             .local_get(local::FLAT)
             .i32_add()
             .i32_load(word)
-            .local_tee(local::WORD)
-            .i32_eqz();
-        if bytes > 1 {
-            self.w()
-                .local_get(local::ADDRESS)
-                .i32_const(0xfff)
-                .i32_and()
-                .i32_const(4096 - bytes as i32)
-                .i32_gt_u()
-                .i32_or();
+            .local_set(local::WORD);
+    }
+
+    /// Opens the block of the slow path, behind a look into the table.
+    fn open_slow_path(&mut self, bytes: u32) {
+        if bytes == 1 {
+            self.w().local_get(local::WORD).i32_eqz();
+            return self.open_if(None);
         }
+        self.open_block(Label::Plain);
+        self.open_block(Label::Plain);
+        self.w().local_get(local::WORD).i32_eqz().br_if(0);
+        self.w().local_get(local::ADDRESS).i32_const(0xfff).i32_and().i32_const(4096 - bytes as i32);
+        self.w().i32_le_u().br_if(1);
+        self.close();
     }
 
     /// Pushes where the data is, from the word and the address.
@@ -90,25 +95,30 @@ impl Emitter<'_> {
 
     /// Pops an address and pushes where its bytes can be loaded from.
     pub(super) fn loadable(&mut self, bytes: u32, why: Why) {
-        self.needs_slow_path(bytes, 0);
-        self.open_if(Some(ValType::I32));
+        self.look_into_table(false);
+        self.open_slow_path(bytes);
         self.w().i32_const(Request::Load as i32).local_get(local::ADDRESS).i32_const(bytes as i32);
         self.request();
         self.w().local_tee(local::WORD).i32_const(-1).i32_eq();
         self.stop_if(why);
-        self.w().local_get(local::WORD);
-        self.w().else_();
-        self.place_of_data();
+        self.w().local_get(local::WORD).local_get(local::ADDRESS).i32_sub().local_set(local::WORD);
         self.close();
+        self.place_of_data();
     }
 
     /// An integer load.
     pub(super) fn load(&mut self, op: &Op) {
         let size = op.code.info().size;
-        self.address(op);
         let why = Why::Refused { stores_back: self.stores_back(op) };
-        self.loadable(u32::from(size.bytes()), why);
-        let at = self.data(0);
+        let bytes = u32::from(size.bytes());
+        let at = match self.access.take() {
+            Some(access) => self.in_window(access),
+            None => {
+                self.address(op);
+                self.loadable(bytes, why);
+                self.data(0)
+            }
+        };
         match size {
             Size::B8 => self.w().i32_load8_u(at),
             Size::B16 => self.w().i32_load16_u(at),
@@ -133,16 +143,14 @@ impl Emitter<'_> {
 
     /// Stores what `value` pushes, with `put`, to the address on the stack.
     pub(super) fn store_with(&mut self, bytes: u32, value: impl Fn(&mut Self), put: impl Fn(&mut Self, MemArg)) {
-        self.needs_slow_path(bytes, STORE_WORDS);
-        self.open_if(None);
-        self.w().i32_const(0);
-        value(self);
-        let bounce = self.state_at(state_offset::BOUNCE);
-        put(self, MemArg { align: 0, ..bounce });
-        self.w().i32_const(Request::Store as i32).local_get(local::ADDRESS).i32_const(bytes as i32);
-        self.request();
-        self.stop_if(Why::Refused { stores_back: false });
-        self.w().else_();
+        self.look_into_table(true);
+        self.open_block(Label::Plain);
+        let done = self.labels.len();
+        self.open_slow_path(bytes);
+        self.store_by_request(bytes, &value, &put);
+        let outwards = (self.labels.len() - done) as u32;
+        self.w().br(outwards);
+        self.close();
         self.place_of_data();
         value(self);
         let at = self.data(0);
@@ -150,11 +158,21 @@ impl Emitter<'_> {
         self.close();
     }
 
+    /// Has the runtime store what `value` pushes to the address in its local.
+    fn store_by_request(&mut self, bytes: u32, value: impl Fn(&mut Self), put: impl Fn(&mut Self, MemArg)) {
+        self.w().i32_const(0);
+        value(self);
+        let bounce = self.state_at(state_offset::BOUNCE);
+        put(self, MemArg { align: 0, ..bounce });
+        self.w().i32_const(Request::Store as i32).local_get(local::ADDRESS).i32_const(bytes as i32);
+        self.request();
+        self.stop_if(Why::Refused { stores_back: false });
+    }
+
     /// An integer store.
     pub(super) fn store(&mut self, op: &Op) {
         let op = *op;
         let info = op.code.info();
-        self.address(&op);
         let constant = info.form == Form::StoreImm;
         let value = move |e: &mut Self| match (info.size, constant) {
             (Size::B64, true) => {
@@ -166,14 +184,26 @@ impl Emitter<'_> {
             }
             (_, false) => e.get32(op.dst),
         };
-        self.store_with(u32::from(info.size.bytes()), value, move |e, at| {
+        let put = move |e: &mut Self, at: MemArg| {
             match info.size {
                 Size::B8 => e.w().i32_store8(at),
                 Size::B16 => e.w().i32_store16(at),
                 Size::B32 => e.w().i32_store(at),
                 Size::B64 => e.w().i64_store(at),
             };
-        });
+        };
+        let bytes = u32::from(info.size.bytes());
+        match self.access.take() {
+            Some(access) => {
+                let at = self.in_window(access);
+                value(self);
+                put(self, at);
+            }
+            None => {
+                self.address(&op);
+                self.store_with(bytes, value, put);
+            }
+        }
     }
 
     /// A check that a store will go through.
@@ -201,8 +231,16 @@ impl Emitter<'_> {
         if aligned {
             self.check_aligned();
         }
-        self.loadable(bytes, Why::Refused { stores_back: false });
-        let at = self.data(0);
+        let at = match self.access.take() {
+            Some(access) => {
+                self.w().drop();
+                self.in_window(access)
+            }
+            None => {
+                self.loadable(bytes, Why::Refused { stores_back: false });
+                self.data(0)
+            }
+        };
         match bytes {
             1 => self.w().i32_load8_u(at).i32x4_splat().v128_const(0xff).v128_and(),
             2 => self.w().i32_load16_u(at).i32x4_splat().v128_const(0xffff).v128_and(),
@@ -220,17 +258,23 @@ impl Emitter<'_> {
         if aligned {
             self.check_aligned();
         }
-        self.store_with(
-            bytes,
-            move |e| e.get_vector(vector),
-            move |e, at| {
-                match bytes {
-                    4 => e.w().v128_store32_lane(at, 0),
-                    8 => e.w().v128_store64_lane(at, 0),
-                    _ => e.w().v128_store(at),
-                };
-            },
-        );
+        let value = move |e: &mut Self| e.get_vector(vector);
+        let put = move |e: &mut Self, at: MemArg| {
+            match bytes {
+                4 => e.w().v128_store32_lane(at, 0),
+                8 => e.w().v128_store64_lane(at, 0),
+                _ => e.w().v128_store(at),
+            };
+        };
+        match self.access.take() {
+            Some(access) => {
+                self.w().drop();
+                let at = self.in_window(access);
+                value(self);
+                put(self, at);
+            }
+            None => self.store_with(bytes, value, put),
+        }
     }
 
     /// Loads the flat table's address, which stays as long as the function runs.
@@ -242,7 +286,7 @@ impl Emitter<'_> {
     pub(super) fn open_if(&mut self, result: Option<ValType>) {
         let block = result.map_or(BlockType::Empty, BlockType::Result);
         self.w().if_(block);
-        self.labels.push(super::Label::Plain);
+        self.labels.push(Label::Plain);
     }
 
     pub(super) fn close(&mut self) {

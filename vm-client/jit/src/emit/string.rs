@@ -5,7 +5,6 @@ use vm_cpu::assist::BlockMove;
 use vm_cpu::flags::bit;
 use vm_cpu::ir::{Op, Slot};
 use vm_cpu::{Segment, reg};
-use vm_mem::STORE_WORDS;
 
 use super::{Emitter, Label, local};
 
@@ -36,10 +35,10 @@ impl Emitter<'_> {
             self.w().i32_const(element);
         }
         self.w().local_set(local::SCRATCH);
-        self.in_one_page(EDI, STORE_WORDS);
+        self.in_one_page(EDI, true);
         self.w().local_set(local::SCRATCH2);
         if what.copies {
-            self.in_one_page(ESI, 0);
+            self.in_one_page(ESI, false);
             self.w().local_set(local::WORD);
             // Just behind its source a destination repeats what was written a moment ago.
             self.w().local_get(local::SCRATCH2).local_get(local::WORD).i32_sub().local_get(local::SCRATCH).i32_lt_u();
@@ -81,10 +80,10 @@ impl Emitter<'_> {
 
     /// Pushes where the data at a register is; leaves it to the assist unless as many bytes as the scratch local says are
     /// in one page that needs no slow path.
-    fn in_one_page(&mut self, register: u8, words: u32) {
+    fn in_one_page(&mut self, register: u8, stores: bool) {
         self.get32(register);
-        self.needs_slow_path(1, words);
-        self.w().br_if(0);
+        self.look_into_table(stores);
+        self.w().local_get(local::WORD).i32_eqz().br_if(0);
         self.w().local_get(local::ADDRESS).i32_const(PAGE - 1).i32_and().local_get(local::SCRATCH).i32_add();
         self.w().i32_const(PAGE).i32_gt_u().br_if(0);
         self.place_of_data();
