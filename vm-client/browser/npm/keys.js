@@ -23,8 +23,8 @@ const CURSOR = "ABCDFH";
 export const KEY_ROW_STYLE = `
 .keys { display: none; background: #111827; border-top: 1px solid #1f2937; }
 .keys div { display: grid; grid-template-columns: repeat(7, 1fr); gap: 5px; max-width: 640px; margin: 0 auto; padding: 6px; }
-.keys button { min-width: 0; min-height: 38px; margin: 0; padding: 0; font: 14px/1 system-ui, sans-serif; color: #e2e8f0;
-  background: #1b2537; border: 1px solid #334155; border-radius: 6px; touch-action: manipulation; }
+.keys button { min-width: 0; min-height: 38px; margin: 0; padding: 0; font: 13px/1 system-ui, sans-serif; color: #e2e8f0;
+  background: #1b2537; border: 1px solid #334155; border-radius: 6px; touch-action: manipulation; -webkit-tap-highlight-color: transparent; }
 .keys button:active { background: #334155; }
 .keys button[aria-pressed="true"] { background: #38bdf8; border-color: #38bdf8; color: #06202e; font-weight: 600; }
 @media (pointer: coarse), (max-width: 560px) { .keys { display: block; } }
