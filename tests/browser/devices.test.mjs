@@ -5,7 +5,7 @@ import { createHash, generateKeyPairSync, sign } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 import { PlainHost } from "./plain.mjs";
-import { store } from "./world.mjs";
+import { store, until } from "./world.mjs";
 
 export function tests(test, world) {
   /** A fresh browser at a page with nothing on it, and a server with everything. */
@@ -255,6 +255,86 @@ export function tests(test, world) {
       return [await globalThis.linux.fs.readFile("/etc/motd", "utf8"), globalThis.linux.disk.persistent];
     });
     assert.deepEqual(motd, ["from the web\n", false]);
+  }, { seconds: 120 });
+
+  test("what a page written for CheerpX calls, in its order and with its shapes, works", async () => {
+    const { tab, host } = await page();
+    host.files.set("/documents/index.list", "Welcome.txt\n");
+    host.files.set("/documents/Welcome.txt", "welcome\n");
+    host.files.set("/index.list", "documents/\n");
+    // The first is what its pages try first; what has no WebSocket they ask for by https.
+    const image = `${world.server.url.replace("http:", "ws:")}debian`;
+    await tab.evaluate(async (image) => {
+      globalThis.seen = { screen: "", cpu: new Set(), disk: new Set(), latency: [], created: 0, notices: [], resolved: [] };
+      const blockDevice = await api.CloudDevice.create(image);
+      globalThis.blockCache = await api.IDBDevice.create("blocks_terminal");
+      const overlayDevice = await api.OverlayDevice.create(blockDevice, globalThis.blockCache);
+      const webDevice = await api.WebDevice.create("");
+      const documentsDevice = await api.WebDevice.create("documents");
+      const dataDevice = await api.DataDevice.create();
+      const networkInterface = { authKey: undefined, controlUrl: undefined, loginUrlCb() {}, stateUpdateCb() {}, netmapUpdateCb() {} };
+      const cx = await api.Linux.create({
+        mounts: [
+          { type: "ext2", dev: overlayDevice, path: "/" },
+          { type: "dir", dev: webDevice, path: "/web" },
+          { type: "dir", dev: dataDevice, path: "/data" },
+          { type: "devs", path: "/dev" },
+          { type: "devpts", path: "/dev/pts" },
+          { type: "proc", path: "/proc" },
+          { type: "sys", path: "/sys" },
+          { type: "dir", dev: documentsDevice, path: "/home/user/documents" },
+        ],
+        networkInterface,
+      });
+      cx.registerCallback("cpuActivity", (state) => globalThis.seen.cpu.add(state));
+      cx.registerCallback("diskActivity", (state) => globalThis.seen.disk.add(state));
+      cx.registerCallback("diskLatency", (latency) => globalThis.seen.latency.push(latency));
+      cx.registerCallback("processCreated", () => (globalThis.seen.created += 1));
+      cx.registerCallback("notice", ({ code }) => globalThis.seen.notices.push(code));
+      const decoder = new TextDecoder();
+      const readFunc = cx.setCustomConsole((buf, vt) => {
+        if (vt === 1) globalThis.seen.screen += decoder.decode(new Uint8Array(buf), { stream: true });
+      }, 80, 24);
+      globalThis.type = (text) => {
+        for (let at = 0; at < text.length; at += 1) readFunc(text.charCodeAt(at));
+      };
+      cx.setKmsCanvas(document.createElement("canvas"), 1024, 768);
+      const activate = cx.setActivateConsole((vt) => globalThis.seen.resolved.push(["console", vt]));
+      activate(7);
+      cx.networkLogin().catch(({ code }) => globalThis.seen.resolved.push(["login", code]));
+      globalThis.cx = cx;
+      const opts = {
+        env: ["HOME=/home/user", "TERM=xterm", "USER=user", "SHELL=/bin/bash", "EDITOR=vim", "LANG=en_US.UTF-8", "LC_ALL=C"],
+        cwd: "/home/user",
+        uid: 1000,
+        gid: 1000,
+      };
+      // A shell, and another one after each.
+      globalThis.loop = (async () => {
+        for (;;) globalThis.seen.resolved.push(["run", (await cx.run("/bin/bash", ["--login"], opts)).status]);
+      })().catch(({ code }) => globalThis.seen.resolved.push(["end", code]));
+    }, image);
+    const seen = () => tab.evaluate(() => ({ ...globalThis.seen, cpu: [...globalThis.seen.cpu].sort(), disk: [...globalThis.seen.disk].sort() }));
+    // Without sequences, such as those that switch bracketed paste.
+    const shown = async () => (await seen()).screen.replaceAll(/\x1b[[\]][?0-9;]*[a-z]|\r/gi, "");
+    const screen = async (pattern) => until(async () => pattern.test(await shown()), `${pattern} on the screen`, 40_000)
+      .catch(async (error) => assert.fail(`${error.message}:\n${await shown()}`));
+    await screen(/\$ $/);
+    await tab.evaluate(() => globalThis.type("id -u; cat documents/Welcome.txt /web/documents/Welcome.txt; ls -d /data; echo mine > /tmp/mine; sync\r"));
+    await screen(/\n1000\nwelcome\nwelcome\n\/data\n[^\n]*\$ $/);
+    await tab.evaluate(() => globalThis.type("exit 3\r"));
+    await until(async () => (await seen()).resolved.length === 3, "the end of the shell");
+    await screen(/logout\n[^\n]*\$ $/);
+    const { cpu, disk, latency, created, notices, resolved } = await seen();
+    assert.deepEqual([cpu, disk], [["ready", "wait"], ["ready", "wait"]]);
+    assert.ok(latency.length && latency.every((ms) => ms >= 0), latency.join());
+    assert.ok(created > 0);
+    assert.deepEqual(notices, ["unsupported"]);
+    assert.deepEqual(resolved, [["console", 7], ["login", "unsupported"], ["run", 3]]);
+    // Its button for a fresh disk takes the changes away under the machine that runs, and loads the page anew.
+    assert.notEqual(await tab.evaluate(() => globalThis.blockCache.manifest()), null);
+    await tab.evaluate(() => globalThis.blockCache.reset());
+    assert.equal(await tab.evaluate(() => globalThis.blockCache.manifest()), null);
   }, { seconds: 120 });
 
   test("mounts that make no sense are refused before anything starts", async () => {
