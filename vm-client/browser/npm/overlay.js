@@ -32,6 +32,9 @@ export class IndexedDbPages {
   #rowKeys;
   #rows;
   #room = NaN;
+  #usage = 0;
+  /** Pages deleted and not yet seen to be gone: the database writes the next ones in their place. */
+  #freed = 0;
   #commits = 0;
   #pages = 0;
   #lost = null;
@@ -211,9 +214,11 @@ export class IndexedDbPages {
     this.#stamp = stamp;
     this.#commits += 1;
     this.#pages += putPages.length;
+    this.#freed = Math.max(0, this.#freed + deleted.length - putPages.length);
     // Until the browser is asked again, every page counts as a new one.
-    this.#room = Math.max(0, this.#room - putPages.length * PAGE_COST);
-    if (this.#commits >= MEASURE_COMMITS || this.#pages >= MEASURE_PAGES) void this.#measure();
+    this.#room = Math.max(0, this.#room + (deleted.length - putPages.length) * PAGE_COST);
+    if (this.#room < MEASURE_PAGES * PAGE_COST) await this.#measure();
+    else if (this.#commits >= MEASURE_COMMITS || this.#pages >= MEASURE_PAGES) void this.#measure();
   }
 
   close() {
@@ -228,8 +233,11 @@ export class IndexedDbPages {
     this.#commits = this.#pages = 0;
     try {
       const { quota, usage } = await navigator.storage.estimate();
+      this.#freed = Math.max(0, this.#freed - Math.max(0, this.#usage - usage) / PAGE_COST);
+      this.#usage = usage;
       // What was stored while the browser answered is not in its answer.
-      this.#room = Math.max(0, quota - usage - RESERVE_BYTES - this.#pages * PAGE_COST);
+      const left = Math.max(0, quota - usage - RESERVE_BYTES - this.#pages * PAGE_COST);
+      this.#room = left + this.#freed * PAGE_COST;
     } catch {
       this.#room = NaN;
     }
