@@ -69,6 +69,8 @@ pub struct Overlay<B, S> {
     committing: RefCell<Option<Cut>>,
     stored: RefCell<PageSet>,
     clean: RefCell<CleanPages>,
+    /// Whether something was discarded since the last cut: a store that was full may have room for the next.
+    freed: Cell<bool>,
     /// Counts changes of `stored`, so that a load that overlapped one is not believed.
     settled: Cell<u64>,
     /// Counts writes and discards.
@@ -133,6 +135,7 @@ impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
             committing: RefCell::default(),
             stored: RefCell::new(stored),
             clean: RefCell::new(CleanPages::new(options.clean_bytes / PAGE_SIZE)),
+            freed: Cell::new(false),
             settled: Cell::new(0),
             changes: Cell::new(0),
             done: Cell::default(),
@@ -284,6 +287,11 @@ impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
                 // Nothing that is dirty may ever be stored: what is let through now stays in memory.
                 return match need {
                     Need::Metadata if wanted <= most.saturating_add(status::SPARE) => Ok(()),
+                    // Files were removed since the store was found full: whether that helps, the next commit tells.
+                    _ if self.freed.get() => {
+                        self.wait_for_commit().await?;
+                        continue;
+                    }
                     _ => Err(BlockError::StoreFull),
                 };
             }
@@ -432,6 +440,7 @@ impl<B: BlockDevice, S: OverlayStore> BlockDevice for Overlay<B, S> {
             return;
         }
         self.deleted.borrow_mut().extend(stored);
+        self.freed.set(true);
         self.note_change();
     }
 

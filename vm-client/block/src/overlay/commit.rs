@@ -67,7 +67,7 @@ impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
         let mut until = timers.sleep_until(deadline);
         loop {
             let kicked = self.kick.wait();
-            if self.asked.get().commit && self.health.borrow().failures == 0 {
+            if self.asked.get().commit && (self.health.borrow().failures == 0 || self.freed.get()) {
                 return;
             }
             match select(until, kicked).await {
@@ -100,7 +100,9 @@ impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
             Durability::Relaxed => done.relaxed >= target,
             Durability::Strict => done.strict >= target,
         };
-        let failures = self.health.borrow().failures;
+        // One that is under way does not hold what the caller asks for: its failure says nothing of it.
+        let under_way = u32::from(self.committing.borrow().is_some());
+        let failures = self.health.borrow().failures + under_way;
         loop {
             if reached(self.done.get()) {
                 return Ok(());
@@ -194,6 +196,7 @@ impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
 
     /// Takes the snapshot. Runs while no operation is open and does not await.
     fn cut(&self) {
+        self.freed.set(false);
         let put = std::mem::take(&mut *self.dirty.borrow_mut());
         let delete = std::mem::take(&mut *self.deleted.borrow_mut());
         *self.committing.borrow_mut() = Some(Cut { put, delete, up_to: self.changes.get() });

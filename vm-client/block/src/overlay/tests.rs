@@ -354,6 +354,51 @@ fn files_can_be_removed_even_when_all_memory_waits_for_a_full_store() {
 }
 
 #[test]
+fn a_write_after_a_removal_finds_the_room_it_made_without_a_flush_between() {
+    let shelf = Shelf::new();
+    let overlay = open(&shelf);
+    shelf.set_capacity(Some(4 * P));
+    (0..8).for_each(|page| write(&overlay, page, 1));
+    assert_eq!(now(overlay.flush()), Err(BlockError::StoreFull));
+    assert_eq!(now(overlay.reserve(P)), Err(BlockError::StoreFull));
+    // Too little is freed for the next commit, then enough.
+    overlay.discard(0..2 * P);
+    assert_eq!(now(overlay.reserve(P)), Err(BlockError::StoreFull));
+    overlay.discard(2 * P..6 * P);
+    now(overlay.reserve(P)).unwrap();
+    assert_eq!(shelf.pages(), 2);
+}
+
+#[test]
+fn the_failure_of_a_commit_under_way_is_not_that_of_a_later_flush() {
+    let shelf = Shelf::new();
+    let overlay = open(&shelf);
+    shelf.set_capacity(Some(4 * P));
+    let (timers, clock) = (Timers::new(), Rc::new(ManualClock::default()));
+    let mut driver = pin!(overlay.run_writeback(timers.clone(), Rc::clone(&clock) as Rc<dyn Clock>));
+    assert!(poll(&mut driver).is_pending());
+    let step = |driver: &mut Pin<&mut _>, ms| {
+        clock.advance(Duration::from_millis(ms));
+        timers.fire(clock.monotonic());
+        assert!(poll(driver).is_pending());
+    };
+    (0..8).for_each(|page| write(&overlay, page, 1));
+    step(&mut driver, 0);
+    step(&mut driver, 600);
+    assert!(matches!(overlay.status().state, OverlayState::Retrying(BlockError::StoreFull)));
+    // The second try is on its way when enough is removed.
+    shelf.hold(true);
+    step(&mut driver, 200);
+    overlay.discard(0..6 * P);
+    let mut flush = pin!(overlay.flush());
+    assert!(poll(&mut flush).is_pending());
+    shelf.hold(false);
+    assert!(poll(&mut driver).is_pending());
+    assert_eq!(poll(&mut flush), Poll::Ready(Ok(())));
+    assert_eq!(shelf.pages(), 2);
+}
+
+#[test]
 fn changes_made_on_another_image_are_refused() {
     let shelf = Shelf::new();
     drop(open(&shelf));
