@@ -37,15 +37,13 @@ function lanAddress() {
 /** What a store holds in tests of full ones, in bytes: an eighth of what is written there. */
 const SMALL_QUOTA = 24_000_000;
 
-async function fillStore(tab) {
+/** Writes more than the store takes; tells the sum of what was taken. */
+async function fill(tab) {
   await tab.run("echo before > /root/before; sync");
   const { output } = await tab.run("dd if=/dev/urandom of=/root/big bs=64k count=3200 2>&1", 60_000);
   assert.match(output, /No space left on device/);
   assert.equal((await tab.run("cat /root/before")).output, "before");
-  // Removing works on a full disk, and makes room.
-  assert.equal((await tab.run("rm /root/big && sync && echo small > /root/small && sync /root/small")).status, 0);
-  await tab.reload();
-  assert.equal((await tab.run("cat /root/before /root/small; ls /root/big")).output.split("\n").slice(0, 2).join(), "before,small");
+  return (await tab.run("sha1sum /root/big")).output;
 }
 
 export function tests(test, world) {
@@ -56,15 +54,28 @@ export function tests(test, world) {
     await inWorker(context, `
       const { estimate } = navigator.storage;
       navigator.storage.estimate = async () => ({ ...(await estimate.call(navigator.storage)), quota: ${SMALL_QUOTA} });`);
-    await fillStore(await world.shell({ context }));
+    const tab = await world.shell({ context });
+    await fill(tab);
+    // Removing works on a full disk, and makes room.
+    assert.equal((await tab.run("rm /root/big && echo small > /root/small && sync /root/small")).status, 0);
+    await tab.reload();
+    assert.equal((await tab.run("cat /root/before /root/small; ls /root/big")).output.split("\n").slice(0, 2).join(), "before,small");
   }, { seconds: 180 });
 
-  test("a store that turns out to be full is ENOSPC at write, and goes on once there is room", async () => {
+  test("a store that turns out to be full is ENOSPC at write and at fsync, loses nothing, and goes on once the browser has room", async () => {
     const context = await world.context();
     // Before the browser opens anything of the origin: it remembers for half a minute how much room there was.
     const session = await context.newCDPSession(await context.newPage());
-    await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(world.server.url).origin, quotaSize: SMALL_QUOTA });
-    await fillStore(await world.shell({ context }));
+    const { origin } = new URL(world.server.url);
+    await session.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: SMALL_QUOTA });
+    const tab = await world.shell({ context });
+    const sum = await fill(tab);
+    assert.match((await tab.run("sync /root/big")).output, /No space left on device/);
+    await says(tab, /no room for more changes/, 30_000);
+    await session.send("Storage.overrideQuotaForOrigin", { origin });
+    await until(async () => (await tab.run("echo small > /root/small && sync /root/big /root/small")).status === 0, "a sync that succeeds", 90_000);
+    await tab.reload();
+    assert.equal((await tab.run("cat /root/before /root/small; sha1sum /root/big")).output, `before\nsmall\n${sum}`);
   }, { seconds: 180 });
 
   test("a store that fails for good makes the disk read-only, in words, and what was not stored can be exported", async () => {
