@@ -133,6 +133,9 @@ impl Buckets {
 
 #[cfg(test)]
 mod tests {
+    use block_proto::key::Prefix;
+    use block_proto::token::{self, Claims, TokenKey};
+
     use super::*;
 
     #[test]
@@ -152,5 +155,26 @@ mod tests {
             assert_eq!((buckets.connect(asker), buckets.connect(asker)), (Ok(()), Ok(())));
             assert_eq!(buckets.objects(asker, None, 1000), Ok(()));
         }
+    }
+    #[test]
+    fn a_token_has_an_allowance_of_its_own_and_an_address_keeps_to_its_own() {
+        let few = |burst| Some(Allowance { per_second: 1, burst });
+        let limits = Limits { objects: few(100), token_objects: few(10), ..Limits::default() };
+        let buckets = Buckets::new(&limits);
+        let asker = |last: u8| Asker::of([192, 0, 2, last].into());
+        let keys = [TokenKey::new("a secret of the tests that is long enough").expect("is long enough")];
+        let token = |tenant: &str| {
+            let prefixes = vec![Prefix::tenant(tenant).expect("a name")];
+            let claims = Claims { expires: 100, prefixes, manifest: None, origin: None };
+            let text = keys[0].issue(&claims).expect("fits");
+            Some(token::check(&keys, text.as_bytes(), 10, None).expect("is good").id)
+        };
+        let (one, other) = (token("one"), token("other"));
+        assert_eq!(buckets.objects(asker(1), one, 8), Ok(()));
+        // From wherever it is used.
+        assert!(buckets.objects(asker(2), one, 8).is_err_and(|wait| wait > Duration::from_secs(4)));
+        assert_eq!(buckets.objects(asker(2), other, 8), Ok(()));
+        assert_eq!(buckets.objects(asker(3), None, 100), Ok(()));
+        assert!(buckets.objects(asker(3), None, 1).is_err());
     }
 }

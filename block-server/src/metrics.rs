@@ -235,3 +235,50 @@ impl Metrics {
         (reads.iter().sum(), self.origin_retries.get(), self.origin_hedges.get())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Names of `block_server_...` in a text, without the prefix and what histograms append.
+    fn names(text: &str) -> BTreeSet<String> {
+        let parts = text.split("block_server_").skip(1);
+        let name = |part: &str| {
+            let end = part.find(|c: char| !(c.is_ascii_lowercase() || c == '_')).unwrap_or(part.len());
+            let name = part.get(..end).unwrap_or_default();
+            let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            histogram.unwrap_or(name).to_owned()
+        };
+        parts.map(name).collect()
+    }
+
+    #[test]
+    fn the_dashboard_and_the_page_have_the_names_that_are_served() {
+        let metrics = Metrics::new();
+        // Nothing with labels is shown before it is counted.
+        metrics.session_stats(&ServerStats { demand: 1, prefetch: 1, blocks: 1, bytes: 1, ..ServerStats::default() });
+        metrics.http_object(1);
+        metrics.http_request("object", 200);
+        metrics.error("busy");
+        metrics.found("memory");
+        metrics.wrong("memory");
+        metrics.limited("fresh");
+        metrics.origin_read(&Ok(()), Duration::from_millis(1));
+        let text = metrics.text();
+        // Heads leave out `_total`.
+        let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let served = names(&samples.join("\n"));
+        assert!(served.len() > 15, "{served:?}");
+        let shown = names(include_str!("../grafana/block-server.json"));
+        assert!(shown.len() > 10, "{shown:?}");
+        let nowhere: Vec<_> = shown.difference(&served).collect();
+        assert!(nowhere.is_empty(), "the dashboard shows what nobody serves: {nowhere:?}");
+        let page = include_str!("../README.md");
+        for name in &served {
+            let named = [format!("`{name}`"), format!("`{name}{{")];
+            assert!(named.iter().any(|name| page.contains(name)), "README.md does not name {name}");
+        }
+    }
+}

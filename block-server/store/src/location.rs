@@ -52,6 +52,10 @@ impl FromStr for Location {
         if !prefix.is_empty() && !prefix.split('/').all(sound) {
             return Err(fail("the prefix has an empty part or dots in it"));
         }
+        // What was meant is an image of the store; its files would go where nobody looks for them.
+        if prefix.contains('@') {
+            return Err(fail("it names a tag, and a store has many; leave out NAME@TAG (`push` has --name and --tag)"));
+        }
         Ok(Self::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
     }
 }
@@ -95,6 +99,7 @@ mod tests {
             ("s3:///x", "bucket"),
             ("s3://a/../b", "dots"),
             ("s3://a//b//c", "empty part"),
+            ("s3://a/demo@v2", "--tag"),
             ("gs://a", "scheme"),
             ("https://x.example/b", "AWS_ENDPOINT_URL"),
         ] {
