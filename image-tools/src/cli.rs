@@ -347,3 +347,60 @@ pub(crate) struct ServeCheck {
     #[command(flatten)]
     pub(crate) network: Network,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line as a shell has them; variables stand for themselves.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        for character in line.chars() {
+            match (character, quote) {
+                (end, Some(begin)) if end == begin => quote = None,
+                ('"' | '\'', None) => {
+                    quote = Some(character);
+                    word.get_or_insert_default();
+                }
+                (space, None) if space.is_whitespace() => words.extend(word.take()),
+                _ => word.get_or_insert_default().push(character),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn commands_in_documents_are_right() {
+        let documents = [
+            include_str!("../../README.md"),
+            include_str!("../../deploy/README.md"),
+            include_str!("../../deploy/workflows/image.yml"),
+            include_str!("../README.md"),
+        ];
+        let mut tried = 0;
+        for line in documents.into_iter().flat_map(str::lines) {
+            let starts = line.match_indices("image-tools ").filter_map(|(at, name)| line.get(at + name.len()..));
+            for command in starts {
+                let command = command.split([';', '#', '`', '|']).next().unwrap_or_default();
+                let words = words(command.trim_start_matches("-- "));
+                // Prose has no subcommand behind the name.
+                let Some(first) = words.first().filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()))
+                else {
+                    continue;
+                };
+                if words.len() < 2 || !line.trim_start().starts_with(|c: char| c.is_ascii_lowercase()) {
+                    continue;
+                }
+                let of_shell =
+                    |word: &str| word.replace("$NAME", "name").replace("$TAG", "tag").replace("$BUCKET", "bucket");
+                let words = words.iter().map(|word| of_shell(word));
+                if let Err(error) = Cli::try_parse_from(std::iter::once("image-tools".to_owned()).chain(words)) {
+                    panic!("{line}\n{first}: {error}");
+                }
+                tried += 1;
+            }
+        }
+        assert!(tried >= 14, "only {tried} commands were found");
+    }
+}
