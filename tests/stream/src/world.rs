@@ -13,13 +13,10 @@ use block_proto::Hash;
 use block_proto::key::Prefix;
 use block_proto::token::{Claims, TokenKey};
 use block_server::{BucketAccess, Config, DiskCacheConfig, Limits, Location, Server, Spoiler};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto::Builder;
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use crate::bucket;
 use crate::sample::{self, Sample, Template};
 
 /// The secret that seals tokens here.
@@ -28,8 +25,6 @@ pub const SECRET: &str = "the-secret-of-the-stream-tests-is-long";
 pub const GOOD_ORIGIN: &str = "https://good.example";
 const BUCKET: &str = "disks";
 const DISK_CACHE: &str = "cache";
-const KEY_ID: &str = "AKTESTS";
-const KEY: &str = "the key of the bucket";
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,8 +76,7 @@ pub struct World {
     pub sample: Sample,
     dir: TempDir,
     running: Running,
-    /// Kept alive behind the server.
-    _bucket: Option<Threaded<SocketAddr>>,
+    bucket: Option<Threaded<SocketAddr>>,
 }
 
 enum Running {
@@ -99,21 +93,32 @@ impl World {
         // What no path may reach.
         std::fs::write(dir.path().join("secret.txt"), "secret").expect("writes");
         let sample = template.fill(&store);
-        let mut bucket = None;
+        let mut buckets = None;
         let running = match target {
             Target::Worker => Running::Worker(Mutex::new(Worker::start(&store, setup))),
             Target::Directory => Running::rust(settings(Config::new(&store), setup, dir.path())),
             Target::Bucket => {
-                let server = bucket.insert(serve_bucket(dir.path()));
+                let root = dir.path().to_owned();
+                let server = buckets.insert(Threaded::start(move |told, stopped| async move {
+                    tokio::select! {
+                        () = bucket::serve(&root, told) => {}
+                        _ = stopped => {}
+                    }
+                }));
                 Running::rust(settings(bucket_config(server.at), setup, dir.path()))
             }
         };
-        Self { target, sample, dir, running, _bucket: bucket }
+        Self { target, sample, dir, running, bucket: buckets }
     }
 
     /// The directory with the store's files. The Worker has a copy of them.
     pub fn store(&self) -> PathBuf {
         self.dir.path().join(BUCKET)
+    }
+
+    /// Where the bucket is, behind a server that has one.
+    pub fn bucket(&self) -> Option<SocketAddr> {
+        self.bucket.as_ref().map(|bucket| bucket.at)
     }
 
     /// The directory of the cache on disk.
@@ -256,8 +261,8 @@ fn bucket_config(address: SocketAddr) -> Config {
     let access = BucketAccess {
         endpoint: format!("http://{address}"),
         region: "us-east-1".into(),
-        key_id: KEY_ID.into(),
-        secret: KEY.into(),
+        key_id: bucket::KEY_ID.into(),
+        secret: bucket::KEY.into(),
     };
     let location = Location::Bucket { bucket: BUCKET.into(), prefix: String::new() };
     Config { bucket: Some(access), ..Config::at(location) }
@@ -338,30 +343,6 @@ pub fn serve(config: Config, address: &str) -> Replica {
         server.run(stop).await.expect("runs");
     });
     Replica { thread }
-}
-
-/// Starts a server of the S3 API whose buckets are folders of this one.
-fn serve_bucket(root: &Path) -> Threaded<SocketAddr> {
-    let files = s3s_fs::FileSystem::new(root).expect("opens");
-    let service = {
-        let mut builder = S3ServiceBuilder::new(files);
-        builder.set_auth(SimpleAuth::from_single(KEY_ID, KEY));
-        builder.build()
-    };
-    Threaded::start(move |told, mut stopped| async move {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        told.send(listener.local_addr().expect("is bound")).expect("is listened to");
-        loop {
-            let tcp = tokio::select! {
-                accepted = listener.accept() => accepted.expect("accepts").0,
-                _ = &mut stopped => return,
-            };
-            let service = service.clone();
-            tokio::spawn(async move {
-                let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(tcp), service).await;
-            });
-        }
-    })
 }
 
 /// The Worker in workerd.

@@ -1,6 +1,8 @@
 //! The cases, by what they are about. None of them knows which server it runs against, but for what only one of them has.
 
+use std::path::PathBuf;
 use std::pin::Pin;
+use std::process::Command;
 
 use stream_tests::world::{Setup, Target, World};
 
@@ -8,6 +10,7 @@ mod access;
 mod ends;
 mod frames;
 mod guest;
+mod publishing;
 mod reads;
 mod tiers;
 mod urgency;
@@ -45,6 +48,18 @@ use cases;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let modules = [frames::CASES, access::CASES, reads::CASES, urgency::CASES, tiers::CASES, ends::CASES, guest::CASES];
-    modules.into_iter().flatten()
+    let servers = [frames::CASES, access::CASES, reads::CASES, urgency::CASES, tiers::CASES, ends::CASES];
+    servers.into_iter().chain([guest::CASES, publishing::CASES]).flatten()
+}
+
+/// A program of this workspace, which a run of all tests has built before.
+fn program(package: &str, name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("has a name");
+    let program = test.ancestors().nth(2).expect("lies in target/PROFILE/deps").join(name);
+    if !program.exists() {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo).args(["build", "--quiet", "-p", package, "--bin", name]).status();
+        assert!(built.is_ok_and(|status| status.success()), "{name} cannot be built");
+    }
+    program
 }

@@ -331,8 +331,8 @@ async fn three_hundred_boots_from_one_address(world: &mut World) {
     }
     // A block-server has seats for all of them.
     assert!(seated == 300 || (world.spoiler().is_none() && seated > 0), "{seated} of 300 had a socket");
-    for limit in ["connects", "objects"] {
-        let limited = world.metric(&format!("block_server_limited_total{{by=\"{limit}\"}}")).await;
-        assert!(matches!(limited, None | Some(0)), "{limit}: {limited:?}");
+    for what in ["connects", "objects", "token_objects", "fresh"] {
+        let limited = world.metric(&format!("block_server_limited_total{{what=\"{what}\"}}")).await;
+        assert!(matches!(limited, None | Some(0)), "{what}: {limited:?}");
     }
 }

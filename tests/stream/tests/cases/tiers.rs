@@ -272,7 +272,7 @@ async fn every_tier_poisoned_at_once(world: &mut World) {
 async fn fresh_is_limited_and_nothing_else_with_it(world: &mut World) {
     let hash = world.sample.objects[7];
     let mut socket = Socket::open(world, WINDOW).await;
-    let (mut limited, mut served) = (0, 0);
+    let (mut limited, mut served) = (0_u64, 0);
     for request in 1..=600 {
         socket.get_fresh(request, &[hash]).await;
         match socket.answer().await.result {
@@ -288,6 +288,8 @@ async fn fresh_is_limited_and_nothing_else_with_it(world: &mut World) {
         }
     }
     assert!(limited > 100 && served >= 20, "{served} served, {limited} limited");
+    let counted = world.metric("block_server_limited_total{what=\"fresh\"}").await;
+    assert!(counted == Some(limited) || world.spoiler().is_none(), "{counted:?} of {limited} are counted");
     assert!(fetch_one(&mut socket, &world.sample.small.chunks[&2]).await.is_ok());
     socket.close().await;
 }
