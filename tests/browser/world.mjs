@@ -27,6 +27,7 @@ export class World {
   #contexts = [];
   #tabs = [];
   #ends = [];
+  #last = [];
 
   static async start(blockServer) {
     if (!blockServer || !existsSync(blockServer)) throw new Error("--block-server must name the built server");
@@ -69,6 +70,11 @@ export class World {
     this.#ends.push(end);
   }
 
+  /** Has something stopped after the last test. */
+  deferToTheEnd(end) {
+    this.#last.push(end);
+  }
+
   async described() {
     return this.#tabs.at(-1)?.describe();
   }
@@ -80,18 +86,19 @@ export class World {
   }
 
   async stop() {
+    for (const end of this.#last.splice(0).reverse()) await end();
     await this.browser.close();
     await this.server?.stop();
   }
 }
 
 export class BlockServer {
-  static async start(program, stored, port, folder = site, address = "127.0.0.1", more = []) {
+  static async start(program, stored, port, folder = site, address = "127.0.0.1", more = [], vars = {}) {
     const server = new BlockServer();
     server.port = port ?? (await freePort());
     server.url = `http://${address}:${server.port}/`;
     const words = ["--store", stored, "--static", folder, "--listen", `${address}:${server.port}`, ...more];
-    const env = { ...process.env, RUST_BACKTRACE: "0" };
+    const env = { ...process.env, RUST_BACKTRACE: "0", ...vars };
     server.process = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"], env });
     server.log = "";
     server.process.stderr.on("data", (data) => (server.log = (server.log + data).slice(-20_000)));
@@ -112,6 +119,25 @@ export class BlockServer {
     const timer = setTimeout(() => this.process.kill("SIGKILL"), 2000);
     await gone;
     clearTimeout(timer);
+  }
+}
+
+/** A real S3 server (`s3s-fs`) whose buckets are the folders of a folder. */
+export class Buckets {
+  static async start(program, folder) {
+    const buckets = new Buckets();
+    buckets.process = spawn(program, [folder], { stdio: ["pipe", "pipe", "inherit"] });
+    await once(buckets.process, "spawn");
+    const [line] = await once(buckets.process.stdout, "data");
+    /** What a client of it has in its environment. */
+    buckets.vars = JSON.parse(line);
+    return buckets;
+  }
+
+  async stop() {
+    const gone = once(this.process, "exit");
+    this.process.stdin.end();
+    await gone;
   }
 }
 
