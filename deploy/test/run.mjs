@@ -3,7 +3,9 @@
 //
 // No container engine, no cloud: files are checked against their formats, and what they do is done step by step.
 
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,6 +32,14 @@ class World {
     const folder = await mkdtemp(join(tmpdir(), "skiff-deploy-"));
     this.defer(() => rm(folder, { recursive: true, force: true }));
     return folder;
+  }
+
+  async freePort() {
+    const probe = createServer().listen(0, "127.0.0.1");
+    await once(probe, "listening");
+    const { port } = probe.address();
+    probe.close();
+    return port;
   }
 
   async afterTest() {
