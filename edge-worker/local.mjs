@@ -144,6 +144,13 @@ export class LocalWorker {
     }
   }
 
+  /** Starts the Worker anew with these settings and no others. The bucket, which takes long to fill, and the Cache API stay. */
+  async become({ site, vars }) {
+    this.log.length = 0;
+    this.#options = { ...this.#options, site, vars };
+    await this.restart();
+  }
+
   /** Starts the Worker anew, with empty memory and maybe other settings. The bucket and the Cache API stay. */
   async restart(vars) {
     if (vars) this.#options = { ...this.#options, vars: { ...this.#options.vars, ...vars } };

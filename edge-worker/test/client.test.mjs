@@ -26,7 +26,7 @@ export function tests(test, world) {
     ["over HTTP alone", { SOCKETS: "off" }, /http/i],
   ]) {
     test(`the native client fetches a sample of the demo image ${how}`, async () => {
-      const worker = await world.worker({ store, vars });
+      const worker = await world.demo(vars);
       const { status, printed } = await run(tools, ["serve-check", "--sample", "60", `${worker.url}debian`]);
       assert.equal(status, 0, printed);
       assert.match(printed, over);
@@ -34,7 +34,7 @@ export function tests(test, world) {
   }
 
   test("a guest boots from the Worker, also while its sessions end by goaway", async () => {
-    const worker = await world.worker({ store, vars: { SUBREQUESTS: "60", LOG: "json" } });
+    const worker = await world.demo({ SUBREQUESTS: "60", LOG: "json" });
     const script = "cat /etc/hostname; ls /usr/bin | wc -l; cat /usr/bin/* 2>/dev/null | head -c 20000000 | wc -c";
     const { status, printed } = await run(vmrun, ["--image", `${worker.url}debian`, "--", "/bin/sh", "-c", script]);
     assert.equal(status, 0, printed);
@@ -44,7 +44,7 @@ export function tests(test, world) {
   }, { seconds: 240 });
 
   test("a deployment's smoke test passes, and tells what is wrong with one that is not right", async () => {
-    const worker = await world.worker({ store });
+    const worker = await world.demo();
     const good = await run(process.execPath, ["deploy/smoke.mjs", worker.url]);
     assert.equal(good.status, 0, good.printed);
     const bad = await run(process.execPath, ["deploy/smoke.mjs", worker.url, "--image", "nothing"]);

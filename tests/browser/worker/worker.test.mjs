@@ -6,6 +6,17 @@ import { LocalWorker } from "../../../edge-worker/local.mjs";
 import { site, store, until } from "../world.mjs";
 
 export function tests(test, world) {
+  let shared;
+  /** The Worker over the demo image, with these settings; all tests share its bucket, which takes long to fill. */
+  async function start(settings) {
+    if (!shared) {
+      shared = await LocalWorker.start({ store });
+      world.deferToTheEnd(() => shared.stop());
+    }
+    await shared.become(settings);
+    return shared;
+  }
+
   for (const [how, vars] of [
     ["by the Worker", { SOCKETS: "worker" }],
     ["by Durable Objects", { SOCKETS: "object" }],
@@ -13,8 +24,7 @@ export function tests(test, world) {
     ["with sessions that end by goaway", { SOCKETS: "worker", SUBREQUESTS: "40" }],
   ]) {
     test(`a tab boots to a prompt from the Worker, sockets served ${how}`, async () => {
-      const worker = await LocalWorker.start({ store, site, vars });
-      world.defer(() => worker.stop());
+      const worker = await start({ site, vars });
       const tab = await world.shell({ url: worker.url });
       assert.equal((await tab.run("cat /etc/hostname")).output, "skiff");
       const { output } = await tab.run("cat /usr/bin/vim.tiny | md5sum", 60_000);
@@ -24,8 +34,7 @@ export function tests(test, world) {
   }
 
   test("a page elsewhere uses a disk of the Worker, even when its cache is damaged", async () => {
-    const worker = await LocalWorker.start({ store, vars: { LOG: "json" } });
-    world.defer(() => worker.stop());
+    const worker = await start({ vars: { LOG: "json" } });
     const wrong = Buffer.from("damaged");
     for (const key of (await worker.keys()).filter((key) => key.startsWith("o/")).slice(0, 2000)) await worker.poison(key, wrong);
     const tab = await world.shell({ url: `${world.server.url}?image=${worker.url}debian` });
