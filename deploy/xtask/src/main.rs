@@ -69,7 +69,7 @@ usage: cargo xtask TASK [OPTIONS]
   bench   run one set of programs natively, under qemu-i386, in Skiff (Node, Chromium) and in v86, and compare
             --rows A,B      only these rows;  --hosts A,B  only these of native, qemu, node, chromium, v86
             --quick         less work;  --readme FILE  put table and chart there
-            PART            another measurement: stream (--minutes N), interpreter, start, speed, overlay, layout,
+            PART            another measurement: stream (--minutes N, --quick), interpreter, start, speed, overlay, layout,
                             disk (what the guest's disk does in Chromium; --json FILE keeps the figures)
   fuzz    feed made-up messages, objects and disks to what reads them (needs a nightly toolchain)
             TARGET...       only these;  --seconds N, --runs N  at most (default 60 s each)

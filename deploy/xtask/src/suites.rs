@@ -97,6 +97,8 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     if suites("deploy") {
         say("tests of what is deployed");
         node::ensure_worker_packages()?;
+        client::build()?;
+        demo::build_server()?;
         let mut tests = node::script("deploy/test/run.mjs");
         tests.arg("--target-dir").arg(shell::target_dir());
         if let Some(filter) = filter {
@@ -108,6 +110,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         say("tests in the browser and in Node");
         demo::run(&["--no-serve".to_owned()])?;
         shell::run(cargo().args(["build", "--quiet", "-p", "image-tools", "--bin", "image-tools"]))?;
+        shell::run(cargo().args(["build", "--quiet", "-p", "stream-tests", "--bin", "bucket"]))?;
         let mut tests = node::script("tests/browser/run.mjs");
         tests.arg("--block-server").arg(demo::server_program());
         if let Some(filter) = filter {

@@ -28,14 +28,16 @@ pub(super) fn run_all(options: &[String]) -> Result<()> {
     node::ensure_worker_packages()?;
     say("building block-server and what measures it for speed");
     run(cargo().args(["build", "--quiet", "--release", "-p", "block-server", "-p", "stream-bench"]))?;
+    run(cargo().args(["build", "--quiet", "--release", "-p", "image-tools", "--example", "layout"]))?;
     say("building what opens chunks in browsers");
     run(cargo().args(["build", "--quiet", "--profile", "wasm", "-p", "stream-open"]).args(["--target", WASM]))?;
     let module = shell::target_dir().join(WASM).join("wasm/stream_open.wasm");
     bindgen::bind(&module, &shell::build_dir().join("bench/open"), "open", Host::Web)?;
     let release = shell::target_dir().join("release");
-    say("measuring; the open loop alone takes ten minutes (--minutes N)");
+    say("measuring; the open loop alone takes ten minutes (--minutes N; --quick for less of everything)");
     let mut bench = shell::command(release.join("stream-bench"));
     bench.arg("--block-server").arg(release.join("block-server")).arg("--root").arg(shell::root());
+    bench.arg("--layout").arg(release.join("examples/layout"));
     bench.arg("--out").arg(shell::build_dir().join("bench/stream.json"));
     run(bench.args(options))
 }

@@ -7,6 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
+/// What stands around the table in a document.
+const BEGIN: &str = "<!-- figures -->";
+const END: &str = "<!-- /figures -->";
+
 /// How long things took.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Times(Vec<Duration>);
@@ -89,6 +93,15 @@ impl Report {
             let _ = writeln!(text, "| {what} | {found} | {must} | {verdict} |");
         }
         text
+    }
+
+    /// Puts the table between the marks in a file.
+    pub(crate) fn put_into(&self, file: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+        let (before, after) = parts.with_context(|| format!("{} has no marks {BEGIN} and {END}", file.display()))?;
+        let new = format!("{before}{BEGIN}\n{}{END}{after}", self.table());
+        std::fs::write(file, new).with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// Writes everything as JSON.

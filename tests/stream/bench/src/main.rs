@@ -4,6 +4,7 @@
 //! - [`place`]: a store of its own, and the programs that serve it: block-server, nginx, the Worker.
 //! - [`peer`]: connections that ask and count; [`figures`]: what comes of it.
 //! - [`race`]: memory hits, closed loop; what a browser does with a chunk. [`crowd`]: open loop with idle clients beside it. [`boots`]: cold boots.
+//! - [`layout`]: what one more small file costs.
 //! - [`link`]: a line of our own between two network namespaces; [`far`]: what is measured over it.
 //!
 //! Clients and servers share this machine: compare columns, do not quote them as capacity.
@@ -12,6 +13,7 @@ mod boots;
 mod crowd;
 mod far;
 mod figures;
+mod layout;
 mod link;
 mod peer;
 mod place;
@@ -38,15 +40,39 @@ struct Options {
     /// Where results.json goes.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// The built example `layout` of image-tools.
+    #[arg(long, value_name = "FILE")]
+    layout: PathBuf,
     /// Minutes of the open loop.
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
     /// Seconds of each closed loop.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Less of everything: to see that it runs, not to quote.
+    #[arg(long)]
+    quick: bool,
+    /// Puts the table between the marks in this file.
+    #[arg(long, value_name = "FILE")]
+    readme: Option<PathBuf>,
     /// Only these parts.
-    #[arg(long, value_delimiter = ',', value_name = "PART", default_value = "race,worker,browser,boots,link,crowd")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "PART",
+        default_value = "race,worker,browser,boots,link,layout,crowd"
+    )]
     parts: Vec<String>,
+}
+
+impl Options {
+    fn minutes(&self) -> f64 {
+        if self.quick { 0.4 } else { self.minutes.max(0.05) }
+    }
+
+    fn seconds(&self) -> Duration {
+        Duration::from_secs_f64(if self.quick { 1.0 } else { self.seconds.max(0.1) })
+    }
 }
 
 /// What this program is called for by itself.
@@ -86,7 +112,7 @@ fn main() -> ExitCode {
 fn measure(options: &Options) -> Result<()> {
     let place = Place::make(&options.root, &options.block_server)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let seconds = Duration::from_secs_f64(options.seconds.max(0.1));
+    let seconds = options.seconds();
     let mut report = Report::default();
     for part in &options.parts {
         eprintln!("--> {part}");
@@ -97,11 +123,14 @@ fn measure(options: &Options) -> Result<()> {
             "boots" => runtime.block_on(boots::measure(&place, seconds, &mut report)),
             "link" => runtime.block_on(link::measure(&place, &mut report)),
             "crowd" => {
-                let minutes = Duration::from_secs_f64(options.minutes.max(0.05) * 60.0);
+                let minutes = Duration::from_secs_f64(options.minutes() * 60.0);
                 runtime.block_on(crowd::measure(&place, seconds, minutes, &mut report))
             }
+            "layout" => layout::measure(&options.layout, options.quick, &mut report),
             other => {
-                anyhow::bail!("there is no part {other:?}; there are race, worker, browser, boots, link and crowd")
+                anyhow::bail!(
+                    "there is no part {other:?}; there are race, worker, browser, boots, link, layout and crowd"
+                )
             }
         };
         if let Err(error) = measured {
@@ -109,5 +138,8 @@ fn measure(options: &Options) -> Result<()> {
         }
     }
     print!("{}", report.table());
+    if let Some(readme) = &options.readme {
+        report.put_into(readme)?;
+    }
     report.write(&options.out)
 }
