@@ -3,12 +3,15 @@
 // Stages are folders. COPY copies, RUN runs in the stage's working directory (the build stage is a copy of the tree, its
 // cache mounts are this machine's), and the last stage's entry point is started as its user with its environment, its
 // health check run against it. Base images are this machine: whatever they would bring must be here.
+//
+// An optimised build takes as long as an image would and is asked for with --dockerfile. Without it cargo's steps run in
+// the tree itself, less `--release`: what they make has been made by the tests before, and only what they say is tried.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, cp, mkdir, readFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { existsSync } from "node:fs";
+import { chmod, cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -17,20 +20,20 @@ const require = createRequire(new URL("../../edge-worker/package.json", import.m
 const run = promisify(execFile);
 
 export function tests(test, world) {
-  // Builds everything optimised, which takes as long as an image would: asked for with --dockerfile.
-  if (!world.dockerfile) return;
   test("its steps make a server that runs as its user, serves page and store, and ends in time", async () => {
     const { DockerfileParser } = require("dockerfile-ast");
     const stages = parse(DockerfileParser.parse(await readFile(join(world.root, "deploy/Dockerfile"), "utf8")));
     const build = stages.get("build");
-    const server = stages.get("server");
+    const [tools, server] = [stages.get("tools"), stages.get("server")];
     const folder = await world.folder();
     await chmod(folder, 0o755);
 
     // The build stage: the tree as it is committed or about to be, without what .dockerignore leaves out.
     const src = join(folder, "src");
-    await mkdir(src);
-    const { stdout: list } = await run("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: world.root, maxBuffer: 1 << 24 });
+    await mkdir(join(src, "build"), { recursive: true });
+    const which = world.dockerfile ? [] : ["deploy"];
+    const listing = ["ls-files", "--cached", "--others", "--exclude-standard", ...which];
+    const { stdout: list } = await run("git", listing, { cwd: world.root, maxBuffer: 1 << 24 });
     for (const name of list.split("\n").filter(Boolean)) {
       await cp(join(world.root, name), join(src, name)).catch((error) => assert.equal(error.code, "ENOENT"));
     }
@@ -39,28 +42,42 @@ export function tests(test, world) {
       const command = words.replace(/--mount=\S+\s+/g, "");
       const env = { ...process.env, ...build.args, CARGO_TARGET_DIR: world.targetDir };
       // `target/release` of the recipe is the cache mount.
-      const here = command.replaceAll("target/release/", `${world.targetDir}/release/`);
-      await run("sh", ["-ec", here], { cwd: src, env, maxBuffer: 1 << 24 });
+      const quick = !world.dockerfile && command.startsWith("cargo ");
+      const here = command.replaceAll("target/release/", `${world.targetDir}/${quick ? "debug" : "release"}/`);
+      await run("sh", ["-ec", quick ? oneByOne(here) : here], { cwd: quick ? world.root : src, env, maxBuffer: 1 << 24 });
+      for (const made of quick ? ["client", "bin"] : []) {
+        const [from, to] = [join(world.root, "build", made), join(src, "build", made)];
+        if (existsSync(from) && !existsSync(to)) await cp(from, to, { recursive: true });
+      }
     }
 
-    // The server's stage.
+    // The stages of the programs.
     const root = join(folder, "root");
-    for (const { from, source, target } of server.copy) {
+    for (const { from, source, target } of [...tools.copy, ...server.copy]) {
       assert.equal(from, "build");
       await mkdir(dirname(join(root, target)), { recursive: true });
       await cp(join(folder, source), join(root, target), { recursive: true });
     }
+    const asUser = (stage, env) => {
+      const [uid, gid] = (stage.user ?? server.user).split(":").map(Number);
+      return { ...(process.getuid() === 0 ? { uid, gid } : {}), env, cwd: "/" };
+    };
+    // A store, made by the other program.
+    const [tree, store] = [join(folder, "tree/etc"), join(folder, "store")];
+    await mkdir(tree, { recursive: true });
+    await writeFile(join(tree, "hostname"), "boat\n");
+    const words = ["--quiet", "build", "-o", store, "--name", "debian", "--from", `dir:${dirname(tree)}`];
+    await run(join(root, tools.entrypoint[0]), [...tools.entrypoint.slice(1), ...words]);
     const [program] = server.entrypoint;
-    const port = await freePort();
+    const port = await world.freePort();
     const env = {
       ...server.env,
-      BLOCK_SERVER_STORE: join(world.root, "build/store"),
+      BLOCK_SERVER_STORE: store,
       BLOCK_SERVER_STATIC: join(root, server.env.BLOCK_SERVER_STATIC),
       BLOCK_SERVER_LISTEN: `127.0.0.1:${port}`,
     };
-    const [uid, gid] = server.user.split(":").map(Number);
-    const asUser = { uid, gid, env, cwd: "/" };
-    const child = spawn(join(root, program), server.entrypoint.slice(1), { ...asUser, stdio: ["ignore", "pipe", "pipe"] });
+    const user = asUser(server, env);
+    const child = spawn(join(root, program), server.entrypoint.slice(1), { ...user, stdio: ["ignore", "pipe", "pipe"] });
     world.defer(() => child.kill("SIGKILL"));
     let log = "";
     child.stderr.on("data", (data) => (log += data));
@@ -70,15 +87,22 @@ export function tests(test, world) {
     }
     assert.match(await (await fetch(`http://127.0.0.1:${port}/`)).text(), /Skiff/);
     assert.equal((await fetch(`http://127.0.0.1:${port}/t/debian/latest.json`)).status, 200);
-    const [checker, ...words] = server.healthcheck;
-    await run(join(root, checker), words, asUser);
+    const [checker, ...check] = server.healthcheck;
+    await run(join(root, checker), check, user);
     const gone = once(child, "exit");
     child.kill("SIGTERM");
     assert.deepEqual((await gone)[0], 0, log);
-    await assert.rejects(run(join(root, checker), words, asUser), "a dead server is healthy");
+    await assert.rejects(run(join(root, checker), check, user), "a dead server is healthy");
     // Its log is JSON, as the settings say.
     for (const line of log.split("\n").filter(Boolean)) JSON.parse(line);
   }, { seconds: 1800 });
+}
+
+/** A build of several packages as the tests before have built them: not optimised, and each by itself, or features differ. */
+function oneByOne(command) {
+  return command.replace(/cargo build --release (.*?) -p (\S+) -p (\S+)/, (_, words, ...packages) =>
+    packages.slice(0, 2).map((name) => `cargo build ${words} --quiet -p ${name} --bin ${name}`).join(" && "),
+  );
 }
 
 /** The stages of a Dockerfile, by name. */
@@ -126,12 +150,4 @@ function parse(dockerfile) {
     }
   }
   return stages;
-}
-
-async function freePort() {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address();
-  probe.close();
-  return port;
 }
