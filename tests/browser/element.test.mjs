@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 
-import { until } from "./world.mjs";
+import { PlainHost } from "./plain.mjs";
+import { site, until } from "./world.mjs";
 
 const page = (script, body) => `<!doctype html><meta charset="utf-8"><script type="module" src="${script}"></script>${body}`;
 
@@ -46,6 +47,35 @@ export function tests(test, world) {
     });
     assert.deepEqual(left, ["closed", null, "I am u\n"]);
   }, { seconds: 90 });
+
+  test("the client may lie on another host, and the page in a frame without an origin", async () => {
+    const [host, other] = await Promise.all([PlainHost.start(), PlainHost.start()]);
+    world.defer(() => Promise.all([host.stop(), other.stop()]));
+    other.folders.set("/client/", site);
+    const image = `${world.server.url}debian`;
+    const tag = `<skiff-terminal id="t" image="${image}" memory="64" disk="d" cmd="cat /etc/hostname; exec sleep 1000"></skiff-terminal>`;
+    const html = page(`${other.url}client/skiff-terminal.js`, tag);
+    host.files.set("/lesson.html", html);
+    const tab = await world.tab({ url: `${host.url}lesson.html` });
+    await until(async () => /skiff/.test(await screen(tab)), "the program", 40_000);
+    assert.equal(await tab.page.evaluate(() => document.getElementById("t").linux.disk.persistent), true);
+
+    // The package as it is, too, which finds its worker by itself.
+    const name = await tab.page.evaluate(async ([npm, image]) => {
+      const { CloudDevice, Linux } = await import(npm);
+      const linux = await Linux.create({ mounts: [{ type: "ext2", path: "/", dev: await CloudDevice.create(image) }], memory: 64 << 20 });
+      return linux.fs.readFile("/etc/hostname", "utf8");
+    }, [`${other.url}npm/index.js`, image]);
+    assert.equal(name, "skiff\n");
+
+    host.files.set("/frame.html", '<!doctype html><iframe sandbox="allow-scripts" width="800" height="400" src="lesson.html"></iframe>');
+    const framed = await world.tab({ url: `${host.url}frame.html` });
+    const frame = await until(() => framed.page.frames()[1], "the frame");
+    const inside = () => frame.evaluate(() => document.getElementById("t")?.shadowRoot?.querySelector(".xterm-rows")?.innerText ?? "");
+    await until(async () => /skiff/.test(await inside()), "the program in the frame", 40_000);
+    const said = await frame.evaluate(() => [globalThis.origin, document.getElementById("t").linux.disk.persistent]);
+    assert.deepEqual(said, ["null", false]);
+  }, { seconds: 120 });
 
   test("what goes wrong is said in the element", async () => {
     const tab = await embed(page("skiff-terminal.js", '<skiff-terminal image="./nosuch"></skiff-terminal>'));

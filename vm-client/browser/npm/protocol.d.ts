@@ -55,7 +55,6 @@ export interface OpenOptions {
   x87?: "exact" | "fast";
   columns: number;
   rows: number;
-  hostname?: string;
 }
 
 /** A disk, a tree on a web server, or files that are handed in (more of them by `data` messages). */

@@ -5,6 +5,7 @@ import { Terminal } from "@xterm/xterm";
 
 import { CloudDevice, IDBDevice, Linux, OverlayDevice } from "./index.js";
 import { KEY_ROW_STYLE, keyRow, leavesTerminal } from "./keys.js";
+import { workerFrom } from "./port.js";
 import xtermStyle from "./wasm/xterm-style.js";
 
 const STYLE = `
@@ -104,9 +105,6 @@ export class SkiffTerminal extends Base {
   }
 
   async #start(run) {
-    if (built && new URL(import.meta.url).origin !== location.origin) {
-      return this.#say("Browsers start workers of a page's own host only: put the files of the client on this host, too.");
-    }
     const image = this.getAttribute("image");
     if (!image) return this.#say('This element wants an image: <skiff-terminal image="https://HOST/NAME">.');
     const terminal = new Terminal({
@@ -141,7 +139,7 @@ export class SkiffTerminal extends Base {
       columns: terminal.cols,
       rows: terminal.rows,
       timeZone: "host",
-      ...(built && { worker: builtWorker(), wasm: beside(built.wasm) }),
+      ...(built && { worker: workerFrom(beside(built.worker)), wasm: beside(built.wasm) }),
       onNotice: (notice) => {
         this.#say(notice.message);
         this.#tell("notice", notice);
@@ -194,10 +192,6 @@ export class SkiffTerminal extends Base {
 
 function beside(name) {
   return new URL(name, import.meta.url).href;
-}
-
-function builtWorker() {
-  return new Worker(beside(built.worker), { type: "module", name: "skiff" });
 }
 
 globalThis.customElements?.get("skiff-terminal") ?? globalThis.customElements?.define("skiff-terminal", SkiffTerminal);
