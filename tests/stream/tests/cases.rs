@@ -23,26 +23,30 @@ pub struct Case {
     pub setup: Setup,
     /// Whether it damages the store or the server.
     pub own: bool,
+    /// Whether it mostly waits, and runs beside the others.
+    pub apart: bool,
     /// Servers that have nothing to be tried.
     pub not_on: &'static [Target],
     /// The case.
     pub run: for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
 }
 
-/// Writes down cases: `MODULE: SETUP { shared CASE, own CASE, own CASE not on [TARGET] }`.
+/// Writes down cases: `MODULE: SETUP { shared CASE, apart CASE, own CASE, own CASE not on [TARGET] }`.
 macro_rules! cases {
     ($module:ident: $($setup:ident { $($kind:ident $case:ident $(not on [$($target:ident),*])?),* $(,)? })*) => {
         /// The cases of this module.
         pub const CASES: &[crate::cases::Case] = &[$($(crate::cases::Case {
             name: concat!(stringify!($module), "::", stringify!($case)),
             setup: stream_tests::world::Setup::$setup,
-            own: cases!(@ $kind),
+            own: cases!(@ own $kind),
+            apart: cases!(@ apart $kind),
             not_on: &[$($(stream_tests::world::Target::$target),*)?],
             run: |world| Box::pin($case(world)),
         },)*)*];
     };
-    (@ own) => { true };
-    (@ shared) => { false };
+    (@ own own) => { true };
+    (@ apart apart) => { true };
+    (@ $question:ident $kind:ident) => { false };
 }
 use cases;
 

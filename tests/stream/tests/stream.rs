@@ -38,8 +38,12 @@ fn main() -> ExitCode {
     }
     let template = Template::new();
     let results: Vec<(String, bool)> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            targets.iter().map(|target| scope.spawn(|| run(*target, selected(*target), &template))).collect();
+        let parts = targets.iter().flat_map(|target| {
+            let (apart, others): (Vec<_>, Vec<_>) = selected(*target).into_iter().partition(|(_, case)| case.apart);
+            [(*target, others), (*target, apart)]
+        });
+        let template = &template;
+        let threads: Vec<_> = parts.map(|(target, cases)| scope.spawn(move || run(target, cases, template))).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("catches what its cases throw")).collect()
     });
     let failed: Vec<&String> = results.iter().filter(|(_, passed)| !passed).map(|(name, _)| name).collect();

@@ -20,13 +20,13 @@ use super::cases;
 
 cases! { ends:
     Usual {
-        shared nobody_is_waited_for_without_end,
+        apart nobody_is_waited_for_without_end,
         own readers_go_on_while_the_server_restarts,
         own a_killed_replica_is_not_missed not on [Worker],
         own going_away_answers_what_is_open not on [Worker],
     }
     Impatient {
-        shared idle_sessions_are_closed not on [Worker],
+        apart idle_sessions_are_closed not on [Worker],
     }
     Frugal {
         own sessions_end_by_goaway_before_their_budget_does not on [Directory, Bucket],
