@@ -1,4 +1,4 @@
-//! Fuzzing (`tests/fuzz`): builds the targets with libFuzzer's instrumentation and runs them one after the other.
+//! Fuzzing (`tests/fuzz`): builds the targets with libFuzzer's instrumentation and runs them, a few at a time if wanted.
 
 use std::fmt::Write;
 use std::fs;
@@ -25,11 +25,12 @@ struct Options<'a> {
     targets: Vec<&'a str>,
     seconds: u32,
     runs: Option<u64>,
+    at_once: usize,
     keep: bool,
 }
 
 fn parse(options: &[String]) -> Result<Options<'_>> {
-    let mut parsed = Options { targets: Vec::new(), seconds: 60, runs: None, keep: false };
+    let mut parsed = Options { targets: Vec::new(), seconds: 60, runs: None, at_once: 1, keep: false };
     let mut options = options.iter();
     while let Some(option) = options.next() {
         let mut number = || options.next().and_then(|text| text.parse::<u64>().ok());
@@ -39,6 +40,10 @@ fn parse(options: &[String]) -> Result<Options<'_>> {
                     number().and_then(|n| u32::try_from(n).ok()).context("--seconds wants a number of seconds")?;
             }
             "--runs" => parsed.runs = Some(number().context("--runs wants a number of executions")?),
+            "--at-once" => {
+                let count = number().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+                parsed.at_once = count.context("--at-once wants a number of targets")?;
+            }
             "--keep" => parsed.keep = true,
             name if TARGETS.contains(&name) => parsed.targets.push(name),
             other => bail!("there is no target {other:?}; there are {}", TARGETS.join(", ")),
@@ -54,26 +59,33 @@ fn parse(options: &[String]) -> Result<Options<'_>> {
 pub(crate) fn run(options: &[String]) -> Result<()> {
     let options = parse(options)?;
     let program = build()?;
-    for target in options.targets {
-        let folder = shell::build_dir().join("fuzz").join(target);
-        let (corpus, failed) = (folder.join("corpus"), folder.join("failed"));
-        for folder in [&corpus, &failed] {
-            fs::create_dir_all(folder)?;
-        }
-        unpack(target, &corpus)?;
-        let mut fuzz = fuzzer(&program, target);
-        fuzz.arg(format!("-artifact_prefix={}/", failed.display())).arg("-print_final_stats=1");
-        fuzz.arg(format!("-max_total_time={}", options.seconds));
-        if let Some(runs) = options.runs {
-            fuzz.arg(format!("-runs={runs}"));
-        }
-        say(&format!("fuzzing {target} for at most {} s", options.seconds));
-        shell::run(fuzz.arg(&corpus))?;
-        if options.keep {
-            keep(&program, target, &folder)?;
-        }
+    for targets in options.targets.chunks(options.at_once) {
+        std::thread::scope(|scope| {
+            let running: Vec<_> =
+                targets.iter().map(|target| scope.spawn(|| run_one(&program, target, &options))).collect();
+            let ends = running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| bail!("a target's thread")));
+            ends.collect::<Result<()>>()
+        })?;
     }
     Ok(())
+}
+
+fn run_one(program: &Path, target: &str, options: &Options<'_>) -> Result<()> {
+    let folder = shell::build_dir().join("fuzz").join(target);
+    let (corpus, failed) = (folder.join("corpus"), folder.join("failed"));
+    for folder in [&corpus, &failed] {
+        fs::create_dir_all(folder)?;
+    }
+    unpack(target, &corpus)?;
+    let mut fuzz = fuzzer(program, target);
+    fuzz.arg(format!("-artifact_prefix={}/", failed.display())).arg("-print_final_stats=1");
+    fuzz.arg(format!("-max_total_time={}", options.seconds));
+    if let Some(runs) = options.runs {
+        fuzz.arg(format!("-runs={runs}"));
+    }
+    say(&format!("fuzzing {target} for at most {} s", options.seconds));
+    shell::run(fuzz.arg(&corpus))?;
+    if options.keep { keep(program, target, &folder) } else { Ok(()) }
 }
 
 fn fuzzer(program: &Path, target: &str) -> Command {

@@ -72,7 +72,7 @@ usage: cargo xtask TASK [OPTIONS]
             PART            another measurement: stream (--minutes N, --quick), interpreter, start, speed, overlay, layout,
                             disk (what the guest's disk does in Chromium; --json FILE keeps the figures)
   fuzz    feed made-up messages, objects and disks to what reads them (needs a nightly toolchain)
-            TARGET...       only these;  --seconds N, --runs N  at most (default 60 s each)
+            TARGET...       only these;  --seconds N, --runs N  at most (default 60 s each);  --at-once N
             --keep          put the smallest inputs with the same coverage into the repository
   fmt     format all Rust code (--check: only tell)
   lint    rustfmt and clippy, warnings are errors
