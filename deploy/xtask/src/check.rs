@@ -59,6 +59,7 @@ pub(crate) fn types() -> Result<()> {
     run(command("node")
         .arg(root.join("node_modules/typescript/bin/tsc"))
         .args(["--project", "vm-client/browser/tsconfig.json"]))?;
-    // Its documentation is made from them.
-    run(node::script("vm-client/browser/api-docs.mjs").arg("--check"))
+    // Its documentation is made from them, and the guides' examples fit them.
+    run(node::script("vm-client/browser/api-docs.mjs").arg("--check"))?;
+    run(&mut node::script("vm-client/browser/docs-check.mjs"))
 }
