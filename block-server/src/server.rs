@@ -304,7 +304,7 @@ fn router(config: &Config, shared: &Arc<Shared>) -> anyhow::Result<Router> {
     let folders = ["/v1/{*rest}", "/o/{*rest}", "/t/{*rest}", "/b/{*rest}", "/p/{*rest}"];
     let store = folders.iter().fold(Router::new(), |router, folder| router.route(folder, any(http::store_request)));
     let router = Router::new()
-        .merge(store.layer(cors).layer(embeddable.clone()).layer(timing))
+        .merge(store.layer(cors.clone()).layer(embeddable.clone()).layer(timing))
         .route("/healthz", get(http::healthz))
         .route("/readyz", get(http::readyz))
         .with_state(Arc::clone(shared));
@@ -317,7 +317,7 @@ fn router(config: &Config, shared: &Arc<Shared>) -> anyhow::Result<Router> {
         None => router.fallback(http::nothing_here),
         Some(dir) => {
             let files = ServeDir::new(dir).precompressed_br().precompressed_gzip();
-            let files = Router::new().fallback_service(files).layer(revalidate).layer(embeddable);
+            let files = Router::new().fallback_service(files).layer(revalidate).layer(embeddable).layer(cors);
             router.fallback_service(files)
         }
     }
