@@ -42,7 +42,7 @@ struct Bytes(Vec<u8>, Unknown);
 impl CodeSource for Bytes {
     fn block(&mut self, start: u32, limit: usize) -> Option<Found> {
         let code = self.0.get(start.checked_sub(BASE)? as usize..)?;
-        let context = Context { mode: Mode::I386, segments: Segments { flat: true, null: 0 }, limit };
+        let context = Context { mode: Mode::I386, segments: Segments { flat: true, null: 0 }, limit, narrow: false };
         let block = decode::block(u64::from(start), code, context, &mut self.1).ok()?;
         Some(Found { block, frame: FrameId(start >> 12), second: None })
     }

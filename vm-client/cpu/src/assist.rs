@@ -105,8 +105,11 @@ const MXCSR_EFFECTS: Effects = Effects::TRAPS.and(Effects::CHANGES_STATE);
 assists! {
     // system
     Cpuid system::cpuid, "----", Effects::REGISTERS.and(Effects::CHANGES_STATE);
-    LoadSegment system::load_segment, "-ri-", Effects::TRAPS.and(Effects::CHANGES_STATE);
-    CheckFlatCode system::check_flat_code, "-r--", Effects::TRAPS;
+    LoadSegment system::load_segment, "-rii", Effects::TRAPS.and(Effects::CHANGES_STATE);
+    CheckCode system::check_code, "-r--", Effects::TRAPS;
+    Transfer system::transfer, "-rr-", IMPLICIT.and(Effects::READS_FLAGS).and(Effects::WRITES_FLAGS);
+    Arpl system::arpl, "wrr-", Effects::WRITES_FLAGS.and(Effects::READS_FLAGS);
+    Interrupt system::interrupt, "-i--", Effects::TRAPS;
     ReadSelector system::read_selector, "w-i-", Effects::NONE;
     Into system::into, "----", Effects::TRAPS.and(Effects::READS_FLAGS);
     Bound system::bound, "-rri", Effects::TRAPS;

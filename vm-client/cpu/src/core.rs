@@ -4,7 +4,7 @@ use vm_mem::PageFault;
 
 use crate::flags::Flags;
 use crate::ir::{Segments, Slot};
-use crate::{Cpu, DebugRegisters, Exception, Fpu, Mode, Selector, TlsDescriptor};
+use crate::{Cpu, DebugRegisters, Exception, Fpu, Ldt, Mode, Segment, Selector, TlsDescriptor};
 
 /// Why an operation could not be done or must not be followed by the next instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +15,8 @@ pub enum Trap {
     Exception(Exception),
     /// A trap: the instruction is finished, the instruction pointer is behind it.
     After(Exception),
+    /// No trap: the instruction is finished, and code goes on at this place of another code segment.
+    Transferred(u64),
 }
 
 impl From<PageFault> for Trap {
@@ -62,6 +64,11 @@ pub struct Core {
     pub string_fuel: i64,
     /// All ones up to the width of an address.
     pub address_mask: u64,
+    /// Local descriptors.
+    pub ldt: Option<Ldt>,
+    /// The instruction that was finished last moved or popped to the stack segment: no single-step trap comes between it
+    /// and the next one, so that a stack can be changed as a whole (SDM volume 3, section 6.8.3).
+    pub stack_loaded: bool,
 }
 
 impl Default for Core {
@@ -88,6 +95,8 @@ impl Core {
             fuel: 0,
             string_fuel: 0,
             address_mask: 0xffff_ffff,
+            ldt: None,
+            stack_loaded: false,
         }
     }
 
@@ -110,6 +119,7 @@ impl Core {
         self.fpu.clone_from(&cpu.fpu);
         self.mxcsr = cpu.mxcsr;
         self.tls = cpu.tls;
+        self.ldt.clone_from(&cpu.ldt);
         self.debug = cpu.debug;
         self.resume = cpu.eflags & 0x1_0000 != 0;
         self.mode = cpu.mode;
@@ -162,6 +172,15 @@ impl Core {
     #[inline(always)]
     pub fn set_v(&mut self, slot: u8, value: u128) {
         self.vec[usize::from(slot & 31)] = value;
+    }
+
+    /// The local descriptor of the code segment, if code runs in one: then the instruction pointer counts from its base.
+    pub fn local_code(&self) -> Option<TlsDescriptor> {
+        let selector = self.selectors[Segment::Cs as usize];
+        if selector & Ldt::INDICATOR == 0 {
+            return None;
+        }
+        Some(self.ldt.as_ref().and_then(|ldt| ldt.get(usize::from(selector >> 3))).unwrap_or_default())
     }
 
     /// What blocks may take for granted of the segment registers.

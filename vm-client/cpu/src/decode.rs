@@ -26,6 +26,8 @@ pub struct Context {
     pub segments: Segments,
     /// The most instructions to take.
     pub limit: usize,
+    /// Whether the code is 16-bit code, which only local segments have.
+    pub narrow: bool,
 }
 
 /// The bytes end within the first instruction.
@@ -35,6 +37,7 @@ pub struct Truncated;
 /// Decodes and lowers the block at `start`, whose bytes are `code` (at most up to the end of the page).
 pub fn block(start: u64, code: &[u8], context: Context, unknown: &mut Unknown) -> Result<Block, Truncated> {
     let bits = match context.mode {
+        Mode::I386 if context.narrow => 16,
         Mode::I386 => 32,
         Mode::X86_64 => 64,
     };

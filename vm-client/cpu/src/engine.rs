@@ -46,12 +46,14 @@ pub enum Exception {
     BoundRange,
     /// #UD
     InvalidOpcode,
-    /// #NP
-    SegmentNotPresent,
-    /// #SS
-    StackFault,
+    /// #NP, with its error code.
+    SegmentNotPresent(u16),
+    /// #SS, with its error code.
+    StackFault(u16),
     /// #GP
     Protection,
+    /// #GP about a descriptor, with its error code.
+    ProtectionOf(u16),
     /// #MF: an unmasked x87 exception is pending.
     FloatingPoint,
     /// #AC

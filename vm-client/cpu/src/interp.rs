@@ -18,8 +18,8 @@ use self::cache::{BlockId, Cache, Key, Stamps};
 use self::exec::Stop;
 use crate::core::{Core, Trap};
 use crate::decode::{self, Context, Truncated, Unknown};
-use crate::ir::{Code, ExitReason, Form, Op, Segments};
-use crate::{Cpu, DebugCause, Engine, Exception, Exit, Gate, Mode};
+use crate::ir::{Code, ExitReason, Form, Op, Segments, Slot};
+use crate::{Cpu, DebugCause, Engine, Exception, Exit, Gate, Mode, Segment};
 
 /// Runs guest code by interpreting cached blocks of IR.
 pub struct Interpreter {
@@ -99,16 +99,20 @@ impl Engine for Interpreter {
 struct Flavour {
     long: bool,
     segments: Segments,
-    /// Blocks of one instruction, not linked, for the trap flag and the debug registers.
+    /// Blocks of one instruction, not linked, for the trap flag, the debug registers and local code segments.
     stepping: bool,
+    /// Code runs in a local segment, and whether that is one of 32 bits.
+    local: Option<bool>,
 }
 
 impl Flavour {
     fn of(core: &Core) -> Flavour {
+        let local = core.local_code().map(|own| own.is_big());
         Flavour {
             long: core.mode == Mode::X86_64,
             segments: core.segments(),
-            stepping: core.flags.tf() || core.debug.armed(),
+            stepping: core.flags.tf() || core.debug.armed() || local.is_some(),
+            local,
         }
     }
 
@@ -117,6 +121,7 @@ impl Flavour {
             | (u16::from(self.segments.flat) << 1)
             | (u16::from(self.stepping) << 2)
             | (u16::from(self.segments.null) << 3)
+            | self.local.map_or(0, |big| 1 << 9 | u16::from(big) << 10)
     }
 }
 
@@ -307,6 +312,7 @@ impl Interpreter {
                 self.cache.link(from, side, id, stamps);
             }
             let first = self.cache.blocks[id as usize].first as usize;
+            self.core.stack_loaded = false;
             match self.run_from(mmu, Resume::Block(id, first), stamps) {
                 Ok(from) => link = from.map(|(id, side)| (id, side, stamps)),
                 Err(exit) => return Some(exit),
@@ -316,7 +322,7 @@ impl Interpreter {
                 if hit != 0 {
                     return Some(Exit::Exception(Exception::Debug(DebugCause::Breakpoints(hit))));
                 }
-                if stepping {
+                if stepping && !self.core.stack_loaded {
                     return Some(Exit::Exception(Exception::Debug(DebugCause::SingleStep)));
                 }
             }
@@ -357,7 +363,8 @@ impl Interpreter {
                     return Ok(from);
                 }
                 Stop::Trap { block, op, trap } => {
-                    return Err(self.trapped(block, tail.map_or(op, |first| first + op), trap));
+                    let exit = self.trapped(block, tail.map_or(op, |first| first + op), trap);
+                    return exit.map_or(Ok(None), Err);
                 }
                 Stop::Exit { block, op } => return self.exited(block, ops[op]).map(|()| None),
                 Stop::CodeWritten { block, op } => {
@@ -389,11 +396,12 @@ impl Interpreter {
         Resume::Tail(block, op + 1, ops, 0)
     }
 
-    fn trapped(&mut self, block: BlockId, op: usize, trap: Trap) -> Exit {
+    /// The exit that a trap comes to, if it does.
+    fn trapped(&mut self, block: BlockId, op: usize, trap: Trap) -> Option<Exit> {
         let (index, address, rest) = self.cache.insn_at(block, op);
         self.core.fuel -= index as i64;
         self.core.rip = address;
-        match trap {
+        Some(match trap {
             Trap::Fault(mut fault) => {
                 if self.stores_back(op, rest) {
                     fault.access = Access::Write;
@@ -406,7 +414,12 @@ impl Interpreter {
                 self.core.rip = self.cache.insn_address(block, index + 1);
                 Exit::Exception(exception)
             }
-        }
+            Trap::Transferred(target) => {
+                self.core.fuel -= 1;
+                self.core.rip = target;
+                return None;
+            }
+        })
     }
 
     /// Whether an operation is the load of a read-modify-write, whose faults are those of a store.
@@ -461,15 +474,19 @@ impl Interpreter {
 
     /// The block at `core.rip`, made if need be.
     fn find(&mut self, mmu: &mut Mmu, flavour: Flavour, stamps: Stamps) -> Result<BlockId, PageFault> {
-        let start = self.core.rip;
-        if let Some(id) = self.cache.quick(start, stamps.far) {
+        let mut start = self.core.rip;
+        if flavour.local.is_some() {
+            let base = self.core.get(Slot::segment_base(Segment::Cs as usize).0);
+            start = start.wrapping_add(base) & self.core.address_mask | base << 32;
+        } else if let Some(id) = self.cache.quick(start, stamps.far) {
             return Ok(id);
         }
-        let key = Key { frame: mmu.code_frame(VirtAddr(start))?, start, flavour: flavour.number() };
+        let address = start & self.core.address_mask;
+        let key = Key { frame: mmu.code_frame(VirtAddr(address))?, start, flavour: flavour.number() };
         if let Some(id) = self.cache.find(key) {
             let still = match self.cache.blocks[id as usize].second {
                 None => true,
-                Some(second) => mmu.code_frame(next_page(start))? == second,
+                Some(second) => mmu.code_frame(next_page(address))? == second,
             };
             if still {
                 if !flavour.stepping {
@@ -484,7 +501,7 @@ impl Interpreter {
                     mmu.clear_code(frame);
                 }
             }
-            mmu.code_frame(VirtAddr(start))?;
+            mmu.code_frame(VirtAddr(address))?;
         }
         let id = self.make(mmu, key, flavour)?;
         if !flavour.stepping {
@@ -499,22 +516,24 @@ impl Interpreter {
             mode: self.core.mode,
             segments: flavour.segments,
             limit: if flavour.stepping { 1 } else { usize::MAX },
+            narrow: flavour.local == Some(false),
         };
-        let address = VirtAddr(key.start);
+        let start = self.core.rip;
+        let address = VirtAddr(key.start & self.core.address_mask);
         let page = mmu.frame(key.frame);
-        if let Ok(mut block) = decode::block(key.start, &page[address.offset()..], context, &mut self.unknown) {
+        if let Ok(mut block) = decode::block(start, &page[address.offset()..], context, &mut self.unknown) {
             fuse::fuse(&mut block);
             return Ok(self.cache.insert(key, None, &block));
         }
         // The first instruction goes over the end of the page.
-        let second = mmu.code_frame(next_page(key.start))?;
+        let second = mmu.code_frame(next_page(address.0))?;
         let mut bytes = [0; 15];
         let len = mmu.fetch(address, &mut bytes)?;
         context.limit = 1;
-        let block = match decode::block(key.start, &bytes[..len], context, &mut self.unknown) {
+        let block = match decode::block(start, &bytes[..len], context, &mut self.unknown) {
             Ok(block) => block,
             // Longer than any instruction may be.
-            Err(Truncated) => decode::refused(key.start, context.mode),
+            Err(Truncated) => decode::refused(start, context.mode),
         };
         Ok(self.cache.insert(key, Some(second), &block))
     }

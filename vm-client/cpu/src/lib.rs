@@ -20,4 +20,4 @@ pub use cpuid::{FEATURES_ECX, FEATURES_EDX, query as query_cpuid};
 pub use engine::{DebugCause, Engine, Exception, Exit, Gate};
 pub use fxsave::ReservedMxcsr;
 pub use interp::Interpreter;
-pub use state::{Cpu, DebugRegisters, F80, Fpu, Mode, Segment, Selector, TlsDescriptor, reg};
+pub use state::{Cpu, DebugRegisters, F80, Fpu, Ldt, Mode, Segment, Selector, TlsDescriptor, reg};

@@ -1,5 +1,8 @@
 //! The architectural state of one guest thread.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 /// Register numbers as instructions encode them.
 pub mod reg {
     #![expect(missing_docs, reason = "the names are the architecture's own")]
@@ -44,8 +47,8 @@ pub struct Selector {
     pub base: u64,
 }
 
-/// One of the three thread-local descriptors of the GDT, as `set_thread_area(2)` sets them. The selectors are those of an
-/// x86-64 Linux kernel running a 32-bit program: GDT entries 12, 13, 14.
+/// A descriptor of a segment: one of the three thread-local ones of the GDT, as `set_thread_area(2)` sets them, or of the
+/// [`Ldt`]. The selectors are those of an x86-64 Linux kernel running a 32-bit program: GDT entries 12, 13, 14.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsDescriptor {
     /// Whether the entry may be loaded.
@@ -56,6 +59,102 @@ pub struct TlsDescriptor {
     pub limit: u32,
     /// The flag bits of `struct user_desc` (seg_32bit is bit 0), kept to be read back.
     pub flags: u32,
+}
+
+impl TlsDescriptor {
+    /// The bits of `flags`: the size of code and of the stack, the kind of segment (2 bits), no writing or no reading,
+    /// the limit in pages.
+    const BIG: u32 = 1;
+    const KIND: u32 = 6;
+    const ONE_WAY: u32 = 8;
+    const IN_PAGES: u32 = 16;
+    const AVAILABLE: u32 = 64;
+
+    /// Whether code may be fetched through it.
+    pub fn is_code(&self) -> bool {
+        self.flags & Self::KIND == 4 || self.flags & Self::KIND == 6
+    }
+
+    /// Whether code in it is 32-bit code.
+    pub fn is_big(&self) -> bool {
+        self.flags & Self::BIG != 0
+    }
+
+    /// Whether data can be read through it.
+    pub fn is_readable(&self) -> bool {
+        !self.is_code() || self.flags & Self::ONE_WAY == 0
+    }
+
+    /// Whether data can be written through it.
+    pub fn is_writable(&self) -> bool {
+        !self.is_code() && self.flags & Self::ONE_WAY == 0
+    }
+
+    /// The last byte that belongs to it (of a segment that grows down: the last that does not).
+    pub fn byte_limit(&self) -> u32 {
+        if self.flags & Self::IN_PAGES != 0 { self.limit << 12 | 0xfff } else { self.limit }
+    }
+
+    /// The upper half of the descriptor in memory, without its base (Intel SDM volume 3, figure 3-8): it is marked as
+    /// accessed and its privilege is the user's.
+    pub fn attributes(&self) -> u32 {
+        let bit = |flag: u32, at: u32| if self.flags & flag != 0 { 1 << at } else { 0 };
+        let writable = if self.flags & Self::ONE_WAY == 0 { 1 << 9 } else { 0 };
+        let kind = (self.flags & Self::KIND) << 9;
+        let present = if self.present { 0x8000 } else { 0 };
+        let sizes = bit(Self::BIG, 22) | bit(Self::IN_PAGES, 23) | bit(Self::AVAILABLE, 20);
+        0x7100 | present | kind | writable | sizes | (self.limit & 0xf_0000)
+    }
+
+    /// The descriptor as it is in memory.
+    pub fn encode(&self) -> u64 {
+        let low = u64::from(self.limit & 0xffff) | u64::from(self.base & 0xffff) << 16;
+        let high = self.attributes() | (self.base >> 16 & 0xff) | (self.base & 0xff00_0000);
+        low | u64::from(high) << 32
+    }
+}
+
+/// A local descriptor table (modify_ldt(2)), shared by the threads of a process.
+#[derive(Clone, Debug, Default)]
+pub struct Ldt(Rc<RefCell<Vec<Option<TlsDescriptor>>>>);
+
+impl Ldt {
+    /// The most entries there can be.
+    pub const ENTRIES: usize = 8192;
+
+    /// The bit of a selector that asks for this table and not for the global one.
+    pub const INDICATOR: u16 = 4;
+
+    /// An entry that was set.
+    pub fn get(&self, index: usize) -> Option<TlsDescriptor> {
+        self.0.borrow().get(index).copied().flatten()
+    }
+
+    /// Sets an entry, or clears it. Registers that hold its selector keep what they have loaded.
+    pub fn set(&self, index: usize, entry: Option<TlsDescriptor>) {
+        let mut entries = self.0.borrow_mut();
+        if index < Self::ENTRIES {
+            if entries.len() <= index {
+                entries.resize(index + 1, None);
+            }
+            entries[index] = entry;
+        }
+    }
+
+    /// How many entries the table is long.
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Whether no entry was ever set.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same entries for a process of its own.
+    pub fn duplicate(&self) -> Ldt {
+        Ldt(Rc::new(RefCell::new(self.0.borrow().clone())))
+    }
 }
 
 /// An 80-bit extended-precision number as the x87 stores it.
@@ -151,6 +250,8 @@ pub struct Cpu {
     pub segments: [Selector; 6],
     /// Descriptors that `mov %reg, %gs` and friends load from.
     pub tls: [TlsDescriptor; 3],
+    /// The local ones, of a process that has made some.
+    pub ldt: Option<Ldt>,
     /// The x87 unit.
     pub fpu: Fpu,
     /// SSE registers.
@@ -177,6 +278,7 @@ impl Default for Cpu {
             eflags: 0x202,
             segments: [data, code, data, data, null, null],
             tls: [TlsDescriptor::default(); 3],
+            ldt: None,
             fpu: Fpu::default(),
             xmm: [0; 16],
             mxcsr: 0x1f80,

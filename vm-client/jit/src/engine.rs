@@ -157,7 +157,8 @@ impl<H: CodeHost> Jit<H> {
             if let Some(id) = self.inner.unfit_region.take() {
                 self.drop_region(mmu, id);
             }
-            let compilable = usable && !self.inner.interpreter.core().flags.tf();
+            let core = self.inner.interpreter.core();
+            let compilable = usable && !core.flags.tf() && core.local_code().is_none();
             if compilable && !std::mem::take(&mut interpret) {
                 let flavour = self.inner.interpreter.flavour();
                 self.inner.links.select(mmu.code_epoch(), flavour, &mut self.inner.state);
@@ -450,6 +451,11 @@ impl<H: CodeHost> Jit<H> {
                     core.fuel -= 1;
                     core.rip = u64::from(exit.next);
                     Some(Exit::Exception(exception))
+                }
+                Trap::Transferred(target) => {
+                    core.fuel -= 1;
+                    core.rip = target;
+                    None
                 }
             },
             Why::Raise(exception) => Some(Exit::Exception(exception)),
@@ -773,7 +779,7 @@ impl CodeSource for GuestCode<'_> {
         let address = VirtAddr(u64::from(start));
         let frame = self.mmu.code_frame(address).ok()?;
         let core = self.interpreter.core();
-        let mut context = Context { mode: core.mode, segments: core.segments(), limit };
+        let mut context = Context { mode: core.mode, segments: core.segments(), limit, narrow: false };
         let page = self.mmu.frame(frame);
         let unknown = self.interpreter.unknown();
         if let Ok(block) = decode::block(address.0, &page[address.offset()..], context, unknown) {

@@ -22,7 +22,7 @@ struct Bytes<'a> {
 impl CodeSource for Bytes<'_> {
     fn block(&mut self, start: u32, limit: usize) -> Option<Found> {
         let code = self.code.get(start.checked_sub(BASE)? as usize..)?;
-        let context = Context { mode: Mode::I386, segments: Segments { flat: true, null: 0 }, limit };
+        let context = Context { mode: Mode::I386, segments: Segments { flat: true, null: 0 }, limit, narrow: false };
         let block = decode::block(u64::from(start), code, context, &mut self.unknown).ok()?;
         Some(Found { block, frame: FrameId(start >> 12), second: None })
     }

@@ -12,6 +12,7 @@ mod fd;
 pub(crate) mod futex;
 mod identity;
 pub(crate) mod ipc;
+mod ldt;
 mod memory;
 mod missing;
 mod mount;

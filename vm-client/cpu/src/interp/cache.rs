@@ -32,6 +32,7 @@ const TABLE_BITS: u32 = 14;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Key {
     pub frame: FrameId,
+    /// The linear address; above it the base of a local code segment.
     pub start: u64,
     /// Mode and what is known of segments.
     pub flavour: u16,
@@ -103,6 +104,8 @@ pub(super) struct Cached {
     /// Where it goes: behind itself, and to its target.
     pub links: [Link; 2],
     key: Key,
+    /// The address of the first instruction, within its code segment.
+    start: u64,
     /// The frame of the second page, if the code goes over the end of the first.
     pub second: Option<FrameId>,
     /// Bytes of code.
@@ -247,6 +250,7 @@ impl Cache {
             end: block.end(),
             links: [Link::NONE; 2],
             key,
+            start: block.start,
             second,
             len: block.len,
             insn_first: self.insns.len() as u32,
@@ -270,7 +274,7 @@ impl Cache {
         let first = block.first as usize;
         let insns = &self.insns[block.insn_first as usize..][..block.insns as usize];
         let index = crate::ir::insn_of(insns, op - first);
-        let start = block.key.start.wrapping_add(insns.get(index).map_or(0, |i| u64::from(i.offset)));
+        let start = block.start.wrapping_add(insns.get(index).map_or(0, |i| u64::from(i.offset)));
         let end = insns.get(index + 1).map_or(block.ops as usize, |i| usize::from(i.first_op));
         (index, start, op + 1..first + end)
     }
@@ -279,7 +283,7 @@ impl Cache {
     pub(super) fn insn_address(&self, id: BlockId, index: usize) -> u64 {
         let block = &self.blocks[id as usize];
         let insns = &self.insns[block.insn_first as usize..][..block.insns as usize];
-        insns.get(index).map_or(block.end, |i| block.key.start.wrapping_add(u64::from(i.offset)))
+        insns.get(index).map_or(block.end, |i| block.start.wrapping_add(u64::from(i.offset)))
     }
 
     /// Drops the blocks made from these bytes; tells whether there were any.

@@ -289,7 +289,7 @@ fn thread_local_segments_add_their_base_and_null_ones_are_refused() {
     b.cpu.gpr[EAX] = 0;
     assert_eq!((b.rerun(), b.cpu.rip), (Exit::Exception(Exception::Protection), CODE + 2));
     b.cpu.gpr[EAX] = 0x6b;
-    assert_eq!((b.rerun(), b.cpu.rip), (Exit::Exception(Exception::Protection), CODE));
+    assert_eq!((b.rerun(), b.cpu.rip), (Exit::Exception(Exception::ProtectionOf(0x68)), CODE));
 }
 
 #[test]

@@ -49,7 +49,7 @@ const PIECES: &[(&str, Mode, &[u8])] = &[
 ];
 
 fn lowered(mode: Mode, code: &[u8]) -> Block {
-    let context = Context { mode, segments: Segments { flat: true, null: 0 }, limit: usize::MAX };
+    let context = Context { mode, segments: Segments { flat: true, null: 0 }, limit: usize::MAX, narrow: false };
     decode::block(0x1000, code, context, &mut Unknown::new()).expect("whole instructions")
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 
 use super::optimise::{each_read, flag_use, may_trap};
 use super::{Block, ExitReason, FlagUse, Form, Op, Slot, VSlot};
-use crate::assist::{self, Effects};
+use crate::assist::{self, AssistId, Effects};
 
 /// What is wrong with a block, and at which operation.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,7 +82,9 @@ impl InsnState {
             return Err("a slot that means nothing is read");
         }
         let store = matches!(form, Form::Store | Form::StoreIndexed | Form::StoreImm | Form::VStore);
-        if may_trap(op) && self.changed && !(store && self.checked) {
+        // What ends in another code segment is no trap: everything before it is to stay.
+        let transfers = form == Form::Assist && op.assist_number() == AssistId::Transfer as u16;
+        if may_trap(op) && self.changed && !(store && self.checked) && !transfers {
             return Err("an operation may trap after the instruction changed something");
         }
         if form == Form::Check {

@@ -115,6 +115,12 @@ fn is_far(insn: &Instruction) -> bool {
     insn.is_jmp_far() || insn.is_jmp_far_indirect() || insn.is_call_far() || insn.is_call_far_indirect()
 }
 
+/// Goes on at an offset of a code segment that was checked.
+fn transfer(b: &mut Builder, selector: Slot, target: Slot) {
+    b.assist(AssistId::Transfer, [0, selector.0, target.0, 0], 0);
+    b.jump_slot(target);
+}
+
 fn jmp(b: &mut Builder, insn: &Instruction) -> Option<()> {
     if is_near_branch(insn) {
         b.jump(insn.near_branch_target());
@@ -122,8 +128,8 @@ fn jmp(b: &mut Builder, insn: &Instruction) -> Option<()> {
     }
     if is_far(insn) {
         let (selector, target) = far_target(b, insn)?;
-        b.assist(AssistId::CheckFlatCode, [0, selector.0, 0, 0], 0);
-        b.jump_slot(target);
+        b.assist(AssistId::CheckCode, [0, selector.0, 0, 0], 0);
+        transfer(b, selector, target);
         return Some(());
     }
     let target = indirect_target(b, insn)?;
@@ -143,7 +149,7 @@ fn call(b: &mut Builder, insn: &Instruction) -> Option<()> {
     let return_address = b.next_ip() as i64;
     if is_far(insn) {
         let (selector, target) = far_target(b, insn)?;
-        b.assist(AssistId::CheckFlatCode, [0, selector.0, 0, 0], 0);
+        b.assist(AssistId::CheckCode, [0, selector.0, 0, 0], 0);
         let s = match insn.code() {
             Encoding::Call_ptr1616 | Encoding::Call_m1616 => Size::B16,
             _ => Size::B32,
@@ -158,7 +164,7 @@ fn call(b: &mut Builder, insn: &Instruction) -> Option<()> {
         let a = at_stack(b, RSP, -2 * bytes);
         b.store(s, a, Val::constant(return_address));
         move_stack(b, -2 * bytes);
-        b.jump_slot(target);
+        transfer(b, selector, target);
         return Some(());
     }
     let s = call_size(b, insn);
@@ -191,14 +197,14 @@ fn ret_far(b: &mut Builder, insn: &Instruction) -> Option<()> {
     let bytes = i64::from(s.bytes());
     let target = peek(b, s, 0);
     let selector = peek(b, Size::B16, bytes);
-    b.assist(AssistId::CheckFlatCode, [0, selector.0, 0, 0], 0);
+    b.assist(AssistId::CheckCode, [0, selector.0, 0, 0], 0);
     let extra = if insn.op_count() > 0 { i64::from(insn.immediate16()) } else { 0 };
     move_stack(b, 2 * bytes + extra);
-    b.jump_slot(target);
+    transfer(b, selector, target);
     Some(())
 }
 
-/// Returns within the flat code segment: pops the instruction pointer, the selector and the flags.
+/// Returns at the same privilege: pops the instruction pointer, the selector and the flags.
 fn iret(b: &mut Builder, insn: &Instruction) -> Option<()> {
     let s = match insn.code() {
         Encoding::Iretw => Size::B16,
@@ -209,11 +215,11 @@ fn iret(b: &mut Builder, insn: &Instruction) -> Option<()> {
     let target = peek(b, s, 0);
     let selector = peek(b, Size::B16, bytes);
     let flags = peek(b, s, 2 * bytes);
-    b.assist(AssistId::CheckFlatCode, [0, selector.0, 0, 0], 0);
+    b.assist(AssistId::CheckCode, [0, selector.0, 0, 0], 0);
     move_stack(b, 3 * bytes);
     let mask = bit::ARITHMETIC | bit::DF | bit::TF | bit::NT | if s == Size::B16 { 0 } else { bit::AC | bit::ID };
     b.write_flags(mask, flags);
-    b.jump_slot(target);
+    transfer(b, selector, target);
     Some(())
 }
 

@@ -221,7 +221,7 @@ pub(super) fn load_far_pointer(b: &mut Builder, insn: &Instruction, segment: Seg
     let a = operand::addr(b, insn);
     let offset = b.load(s, a);
     let selector = b.load(Size::B16, a.plus(i64::from(s.bytes())));
-    b.assist(AssistId::LoadSegment, [0, selector.0, segment as u8, 0], 0);
+    b.assist(AssistId::LoadSegment, [0, selector.0, segment as u8, 1], 0);
     b.mov(s, operand::gpr(insn.op0_register()), offset);
     system::after_segment_load(b);
     Some(())

@@ -16,7 +16,10 @@ pub(super) fn lower(b: &mut Builder, insn: &Instruction) -> Option<()> {
             match insn.immediate8() {
                 0x80 => b.leave(ExitReason::Int80),
                 3 => b.leave(ExitReason::Breakpoint),
-                _ => return refuse(b),
+                number => {
+                    b.assist(AssistId::Interrupt, [0, number, 0, 0], 0);
+                    b.leave(ExitReason::Protection);
+                }
             }
             Some(())
         }
@@ -50,6 +53,7 @@ pub(super) fn lower(b: &mut Builder, insn: &Instruction) -> Option<()> {
         Mnemonic::Lar => segment_limit(b, insn, 1),
         Mnemonic::Verr => segment_limit(b, insn, 2),
         Mnemonic::Verw => segment_limit(b, insn, 3),
+        Mnemonic::Arpl if b.mode() == Mode::I386 => arpl(b, insn),
         Mnemonic::Nop
         | Mnemonic::Reservednop
         | Mnemonic::Pause
@@ -146,6 +150,18 @@ fn bound(b: &mut Builder, insn: &Instruction) -> Option<()> {
     let a = addr(b, insn);
     let bounds = b.load(both, a);
     b.assist(AssistId::Bound, [0, operand::gpr(insn.op0_register()).0, bounds.0, s.bytes()], 0);
+    Some(())
+}
+
+fn arpl(b: &mut Builder, insn: &Instruction) -> Option<()> {
+    let dst = place(b, insn, 0)?;
+    let selector = read(b, dst, Size::B16);
+    if let Place::Mem(a) = dst {
+        b.check_store(Size::B16.bytes(), a);
+    }
+    let t = b.temp();
+    b.assist(AssistId::Arpl, [t.0, selector.0, operand::gpr(insn.op1_register()).0, 0], 0);
+    write(b, dst, Size::B16, t);
     Some(())
 }
 

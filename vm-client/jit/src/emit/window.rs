@@ -302,7 +302,7 @@ mod tests {
 
     fn accesses(code: &[u8]) -> usize {
         let segments = Segments { flat: true, null: 0 };
-        let context = Context { mode: Mode::I386, segments, limit: usize::MAX };
+        let context = Context { mode: Mode::I386, segments, limit: usize::MAX, narrow: false };
         let mut code = code.to_vec();
         code.push(0xf4);
         let block = decode::block(0x1000, &code, context, &mut Unknown::new()).expect("whole instructions");

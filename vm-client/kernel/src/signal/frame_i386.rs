@@ -251,6 +251,17 @@ pub(crate) async fn pop(task: &Task, mm: &Mm, frame: Frame) -> Result<Returned> 
         let base = segment_base(&cpu, selector);
         cpu.segments[segment as usize] = Selector { selector, base };
     }
+    for (at, segment, flat) in [(60, Segment::Cs, USER_CS), (72, Segment::Ss, USER_DS)] {
+        let selector = word(&sc, at) as u16 | 3;
+        let fits = |own: vm_cpu::TlsDescriptor| own.present && own.is_code() == (segment == Segment::Cs);
+        let local = local_descriptor(&cpu, selector).filter(|own| fits(*own));
+        let base = match local {
+            Some(own) => u64::from(own.base),
+            None if selector == flat => 0,
+            None => return Err(Errno::EFAULT),
+        };
+        cpu.segments[segment as usize] = Selector { selector, base };
+    }
     let eax = cpu.gpr[reg::RAX] as u32;
     let sp = cpu.gpr[reg::RSP];
     drop(cpu);
@@ -265,8 +276,17 @@ pub(crate) async fn pop(task: &Task, mm: &Mm, frame: Frame) -> Result<Returned> 
     Ok(Returned { mask: SigSet(mask), eax })
 }
 
-/// The base a selector loads: one of the three thread-local descriptors, else flat.
+/// What a selector means in the local descriptor table.
+fn local_descriptor(cpu: &Cpu, selector: u16) -> Option<vm_cpu::TlsDescriptor> {
+    let local = cpu.ldt.as_ref().filter(|_| selector & vm_cpu::Ldt::INDICATOR != 0)?;
+    local.get(usize::from(selector >> 3))
+}
+
+/// The base a selector loads: of one of the three thread-local descriptors or a local one, else flat.
 pub(crate) fn segment_base(cpu: &Cpu, selector: u16) -> u64 {
+    if let Some(own) = local_descriptor(cpu, selector) {
+        return u64::from(own.base);
+    }
     match usize::from(selector >> 3) {
         index @ 12..=14 => u64::from(cpu.tls[index - 12].base),
         _ => 0,

@@ -2,9 +2,9 @@
 
 use super::table::{Row, build};
 use super::{
-    absent, aio, attr, directory, epoll, event_files, fcntl, fd, futex, identity, ipc, memory, mount, mqueue, names,
-    open, pidfd, poll, prctl, process, ptrace, random, read_write, resource, schedule, seccomp, signal, socket, stat,
-    sync, system, thread_area, time, timer, transfer, waitable_files, xattr,
+    absent, aio, attr, directory, epoll, event_files, fcntl, fd, futex, identity, ipc, ldt, memory, mount, mqueue,
+    names, open, pidfd, poll, prctl, process, ptrace, random, read_write, resource, schedule, seccomp, signal, socket,
+    stat, sync, system, thread_area, time, timer, transfer, waitable_files, xattr,
 };
 
 /// Every topic's rows.
@@ -29,6 +29,7 @@ const TOPICS: &[&[Row]] = &[
     socket::ROWS,
     system::ROWS,
     thread_area::ROWS,
+    ldt::ROWS,
     time::ROWS,
     timer::ROWS,
     transfer::ROWS,

@@ -13,7 +13,6 @@ pub(super) const ROWS: &[Row] = &[
     now!(311, "set_robust_list", set_robust_list),
     wait!(312, "get_robust_list", get_robust_list),
     now!(386, "rseq", rseq, "programs do without: ENOSYS"),
-    now!(123, "modify_ldt", modify_ldt, "no local descriptor table: ENOSYS"),
 ];
 
 /// Number of the first of the three entries in the descriptor table.
@@ -63,10 +62,36 @@ impl UserDesc {
         Ok(())
     }
 
-    fn descriptor(&self) -> TlsDescriptor {
-        if self.is_empty() {
-            return TlsDescriptor::default();
-        }
+    pub(super) fn entry(&self) -> u32 {
+        self.entry
+    }
+
+    pub(super) fn contents(&self) -> u32 {
+        (self.flags & bits::CONTENTS) >> 1
+    }
+
+    /// What clears an entry of the local table.
+    pub(super) fn is_cleared(&self, old: bool) -> bool {
+        let nothing = self.base == 0 && self.limit == 0;
+        nothing && (old || self.flags == bits::READ_EXEC_ONLY | bits::NOT_PRESENT)
+    }
+
+    pub(super) fn is_present(&self) -> bool {
+        self.flags & bits::NOT_PRESENT == 0
+    }
+
+    /// The descriptor that a program without the `useable` bit meant.
+    pub(super) fn without_useable(mut self) -> Self {
+        self.flags &= !bits::USEABLE;
+        self
+    }
+
+    pub(super) fn descriptor(&self) -> TlsDescriptor {
+        if self.is_empty() { TlsDescriptor::default() } else { self.filled() }
+    }
+
+    /// The descriptor with exactly these fields.
+    pub(super) fn filled(&self) -> TlsDescriptor {
         TlsDescriptor {
             present: self.flags & bits::NOT_PRESENT == 0,
             base: self.base,
@@ -177,9 +202,5 @@ async fn get_robust_list(cx: &SyscallCx, [tid, head, len, ..]: Args) -> Result<i
 }
 
 fn rseq(_: &SyscallCx, _: Args) -> Result<i64> {
-    Err(Errno::ENOSYS)
-}
-
-fn modify_ldt(_: &SyscallCx, _: Args) -> Result<i64> {
     Err(Errno::ENOSYS)
 }

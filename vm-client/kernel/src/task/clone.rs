@@ -76,6 +76,9 @@ pub(crate) async fn clone(cx: &SyscallCx, args: CloneArgs) -> Result<Pid> {
     let mut cpu = parent.cpu.borrow().clone();
     cpu.gpr[reg::RAX] = 0;
     cpu.retired = 0;
+    if !has(flags::VM) {
+        cpu.ldt = cpu.ldt.as_ref().map(vm_cpu::Ldt::duplicate);
+    }
     // Watchpoints and single steps are the parent's.
     cpu.debug = vm_cpu::DebugRegisters::default();
     if parent.trace.forced_step.get() {

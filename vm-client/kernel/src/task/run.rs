@@ -242,9 +242,9 @@ fn raise(cx: &SyscallCx, exception: Exception) {
         Exception::Overflow => (4, SigInfo::kernel(Signal::SEGV)),
         Exception::BoundRange => (5, SigInfo::kernel(Signal::SEGV)),
         Exception::InvalidOpcode => (6, at(Signal::ILL, code::ILL_ILLOPN, here)),
-        Exception::SegmentNotPresent => (11, SigInfo::kernel(Signal::BUS)),
-        Exception::StackFault => (12, SigInfo::kernel(Signal::BUS)),
-        Exception::Protection => (13, SigInfo::kernel(Signal::SEGV)),
+        Exception::SegmentNotPresent(_) => (11, SigInfo::kernel(Signal::BUS)),
+        Exception::StackFault(_) => (12, SigInfo::kernel(Signal::BUS)),
+        Exception::Protection | Exception::ProtectionOf(_) => (13, SigInfo::kernel(Signal::SEGV)),
         Exception::FloatingPoint => {
             let raised = u32::from(cpu.fpu.status & !cpu.fpu.control);
             (16, at(Signal::FPE, fpu_code(raised), here))
@@ -256,7 +256,13 @@ fn raise(cx: &SyscallCx, exception: Exception) {
         }
     };
     let cr2 = cx.task.last_fault.get().cr2;
-    cx.task.last_fault.set(FaultRegs { trapno, err: 0, cr2 });
+    let err = match exception {
+        Exception::SegmentNotPresent(code) | Exception::StackFault(code) | Exception::ProtectionOf(code) => {
+            u32::from(code)
+        }
+        _ => 0,
+    };
+    cx.task.last_fault.set(FaultRegs { trapno, err, cr2 });
     drop(cpu);
     if exception == Exception::InvalidOpcode {
         note_instruction(cx, here);
