@@ -10,6 +10,7 @@ pub(crate) mod generated;
 pub mod hosted;
 pub mod inotify;
 pub mod memfd;
+pub mod overlay;
 pub mod pidfd;
 pub mod pipe;
 pub mod proc;

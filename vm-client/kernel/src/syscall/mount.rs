@@ -6,6 +6,7 @@ use linux_abi::fcntl::AT_FDCWD;
 
 use super::table::{Args, Row, wait};
 use crate::fs::devpts::DevPts;
+use crate::fs::overlay::OverlayFs;
 use crate::fs::tmpfs::{TmpFs, TmpOptions};
 use crate::fs::{dev, proc, sysfs};
 use crate::task::cap;
@@ -88,6 +89,7 @@ async fn make(cx: &SyscallCx, kind: &str, options: &str) -> Result<Rc<dyn FileSy
         "proc" => proc::new(kernel),
         "sysfs" => sysfs::new(kernel),
         "devpts" => DevPts::new(kernel),
+        "overlay" => OverlayFs::mount(cx, options).await?,
         _ => {
             cx.kernel.count_missing("file system", kind, cx.task.comm_text());
             return Err(Errno::ENODEV);

@@ -20,7 +20,7 @@ pub struct Dentry {
     place: RefCell<Place>,
     children: RefCell<HashMap<Box<[u8]>, Child>>,
     /// Held across look-ups and changes of this directory.
-    pub(super) lock: Mutex<()>,
+    pub(crate) lock: Mutex<()>,
     /// How many mounts sit on it.
     pub(super) mounted: Cell<u32>,
     used: Cell<bool>,
@@ -120,7 +120,7 @@ impl Dentry {
     }
 
     /// Whether `other` is this dentry or below it.
-    pub(super) fn contains(self: &Rc<Self>, other: &Rc<Dentry>) -> bool {
+    pub(crate) fn contains(self: &Rc<Self>, other: &Rc<Dentry>) -> bool {
         let mut at = Rc::clone(other);
         loop {
             if Rc::ptr_eq(self, &at) {
@@ -195,7 +195,7 @@ impl DentryCache {
     }
 
     /// Finds a name in a directory; `None` if there is no such name.
-    pub(super) async fn lookup(&self, cx: &SyscallCx, dir: &Rc<Dentry>, name: &[u8]) -> Result<Option<Rc<Dentry>>> {
+    pub(crate) async fn lookup(&self, cx: &SyscallCx, dir: &Rc<Dentry>, name: &[u8]) -> Result<Option<Rc<Dentry>>> {
         if dir.fs.cacheable() {
             match dir.cached(name) {
                 Cached::Present(dentry) => return Ok(Some(dentry)),
@@ -208,7 +208,7 @@ impl DentryCache {
     }
 
     /// The same, for a caller that holds the directory's lock.
-    pub(super) async fn lookup_locked(
+    pub(crate) async fn lookup_locked(
         &self,
         cx: &SyscallCx,
         dir: &Rc<Dentry>,
@@ -235,7 +235,7 @@ impl DentryCache {
     }
 
     /// Records that a name stands for an inode.
-    pub(super) fn insert(&self, dir: &Rc<Dentry>, name: &[u8], inode: Rc<dyn Inode>) -> Rc<Dentry> {
+    pub(crate) fn insert(&self, dir: &Rc<Dentry>, name: &[u8], inode: Rc<dyn Inode>) -> Rc<Dentry> {
         let dentry = Dentry::new(Rc::clone(&dir.fs), inode, Some(Rc::clone(dir)), name.into());
         dir.children.borrow_mut().insert(name.into(), Child::Present(Rc::downgrade(&dentry)));
         if dir.fs.cacheable() {
@@ -266,7 +266,7 @@ impl DentryCache {
     }
 
     /// Records that a name was removed.
-    pub(super) fn unlink(&self, dentry: &Rc<Dentry>) {
+    pub(crate) fn unlink(&self, dentry: &Rc<Dentry>) {
         let (parent, name) = {
             let mut place = dentry.place.borrow_mut();
             place.unlinked = true;
@@ -280,7 +280,7 @@ impl DentryCache {
     }
 
     /// Records that a name moved to another place, where `replaced` (if any) was.
-    pub(super) fn rename(&self, dentry: &Rc<Dentry>, dir: &Rc<Dentry>, name: &[u8], replaced: Option<&Rc<Dentry>>) {
+    pub(crate) fn rename(&self, dentry: &Rc<Dentry>, dir: &Rc<Dentry>, name: &[u8], replaced: Option<&Rc<Dentry>>) {
         if let Some(replaced) = replaced {
             self.unlink(replaced);
         }

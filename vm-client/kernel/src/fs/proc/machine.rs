@@ -63,7 +63,7 @@ pub(super) fn devices(cx: &SyscallCx) -> Result<Vec<u8>> {
 
 pub(super) fn filesystems(_: &SyscallCx) -> Result<Vec<u8>> {
     let mut out = String::new();
-    for name in ["sysfs", "tmpfs", "devtmpfs", "proc", "devpts", "pipefs", "sockfs", "anon_inodefs"] {
+    for name in ["sysfs", "tmpfs", "devtmpfs", "proc", "devpts", "pipefs", "sockfs", "anon_inodefs", "overlay"] {
         let _ = writeln!(out, "nodev\t{name}");
     }
     out.push_str("\text2\n");
