@@ -78,7 +78,9 @@ impl Kernel {
                     report.waits_for = self.awaited(task, name, args);
                 }
             }
-            None if waits => report.waits_for = format!("memory at {:#x}", task.last_fault.get().cr2),
+            None if waits && !self.is_builtin_init(&task.group) => {
+                report.waits_for = format!("memory at {:#x}", task.last_fault.get().cr2)
+            }
             None => {}
         }
         report

@@ -82,6 +82,8 @@ pub struct Kernel {
     pub(crate) calls: Vec<Option<Row>>,
     /// The built-in init, parent of what the host starts and of orphans.
     pub(crate) init: OnceCell<Rc<ThreadGroup>>,
+    /// Whether a program takes its place as process 1.
+    pub(crate) init_is_replaced: Cell<bool>,
     /// Calls of system calls that do not exist here: by number and program, how often.
     unknown: RefCell<BTreeMap<(u32, String), u64>>,
     /// Other things that do not exist here: what and its name, program, how often.
@@ -185,6 +187,7 @@ impl Kernel {
             realtime_moved: WaitQueue::new(),
             calls: table_i386::table(),
             init: OnceCell::new(),
+            init_is_replaced: Cell::default(),
             unknown: RefCell::default(),
             missing: RefCell::default(),
             followed: Cell::default(),

@@ -74,7 +74,21 @@ impl Kernel {
         Ok(SyscallCx { kernel: self.strong(), task })
     }
 
-    /// Starts a program as a child of the built-in init, leading a session of its own.
+    /// Lets the next program that is started be process 1, for images that bring an init of their own (sysvinit, OpenRC):
+    /// the built-in one is not seen from then on. EBUSY once something was started.
+    pub fn replace_init(&self) -> Result<()> {
+        let init = self.init().ok_or(Errno::ESRCH)?;
+        if self.processes.task_count() != 1 || !self.processes.start_again() {
+            return Err(Errno::EBUSY);
+        }
+        self.processes.remove_task(init.pid);
+        self.processes.remove_group(init.pid);
+        self.init_is_replaced.set(true);
+        Ok(())
+    }
+
+    /// Starts a program as a child of the built-in init, leading a session of its own; or as process 1, to which orphans
+    /// go and which signals that it does not handle leave alone.
     pub async fn start(self: &Rc<Self>, program: StartProgram) -> Result<Rc<ThreadGroup>> {
         let init = self.init().cloned().ok_or(Errno::ESRCH)?;
         let parent = init.leader().ok_or(Errno::ESRCH)?;
@@ -83,8 +97,11 @@ impl Kernel {
         let session = Rc::new(Session::new(pid));
         let limits = init.rlimits.borrow().clone();
         let sighand = Rc::new(SigHand::default());
-        let group =
-            Rc::new(ThreadGroup::new(pid, Rc::downgrade(&init), pid, Rc::clone(&session), sighand, limits, now));
+        let is_init = self.init_is_replaced.get() && pid == init.pid;
+        let father = if is_init { Weak::new() } else { Rc::downgrade(&init) };
+        let group = Rc::new(ThreadGroup::new(pid, father, pid, Rc::clone(&session), sighand, limits, now));
+        group.unkillable.set(is_init);
+        group.child_subreaper.set(is_init);
         let task = Rc::new(Task::new(TaskParts {
             tid: pid,
             group: Rc::clone(&group),
@@ -98,7 +115,9 @@ impl Kernel {
         }));
         group.threads.borrow_mut().push(Rc::clone(&task));
         *group.leader.borrow_mut() = Rc::downgrade(&task);
-        init.children.borrow_mut().push(Rc::clone(&group));
+        if !is_init {
+            init.children.borrow_mut().push(Rc::clone(&group));
+        }
         self.processes.insert_task(Rc::clone(&task));
         self.processes.insert_group(Rc::clone(&group));
 
@@ -156,6 +175,7 @@ impl Kernel {
     pub(crate) fn power_off(&self) {
         for group in self.processes.groups() {
             if !self.is_builtin_init(&group) {
+                group.unkillable.set(false);
                 self.send_signal_group(&group, SigInfo::kernel(Signal::KILL));
             }
         }

@@ -29,7 +29,7 @@ impl ProcessTable {
             groups: RefCell::default(),
             last: Cell::new(0),
             created: Cell::new(0),
-            pid_max: Cell::new(32_768),
+            pid_max: Cell::new(4_194_304),
             max_tasks,
         }
     }
@@ -86,6 +86,15 @@ impl ProcessTable {
     /// The number given out last (/proc/loadavg).
     pub fn last_pid(&self) -> Pid {
         self.last.get()
+    }
+
+    /// Gives numbers from 1 on again, if only that one was given; tells whether it was so.
+    pub(crate) fn start_again(&self) -> bool {
+        let first = self.last.get() == 1;
+        if first {
+            self.last.set(0);
+        }
+        first
     }
 
     /// A number that no task, process, process group or session has.

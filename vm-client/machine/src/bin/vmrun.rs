@@ -63,6 +63,9 @@ struct Options {
     /// At the end, print to standard error what was used and what was missing.
     #[arg(long)]
     report: bool,
+    /// Let the program be process 1, as an init is (/sbin/init of sysvinit or OpenRC).
+    #[arg(long)]
+    init: bool,
     /// Use streams even when standard input is a terminal.
     #[arg(long)]
     no_tty: bool,
@@ -127,6 +130,9 @@ fn run(options: Options) -> anyhow::Result<u8> {
         gid: options.gid,
         stdio: if terminal.is_some() { Stdio::Console(1) } else { Stdio::Streams(Rc::new(StandardStreams)) },
     };
+    if options.init {
+        machine.kernel().replace_init().context("--init")?;
+    }
     if options.strace {
         machine.trace(Some(Rc::new(ToStderr)));
     }
