@@ -137,12 +137,13 @@ async fn set_status(cx: &SyscallCx, file: &OpenFile, flag: u32, arg: u64) -> Res
 /// Requests that every regular file or directory knows, and the file's own.
 async fn file_ioctl(cx: &SyscallCx, file: &OpenFile, request: u32, arg: u64) -> Result<i64> {
     let meta = file.inode().metadata();
-    let kind = meta.file_type();
-    if !matches!(kind, FileType::Regular | FileType::Directory) {
+    // Epoll, inotify and their like have no type at all.
+    let kind = FileType::from_mode(meta.mode);
+    if !matches!(kind, Some(FileType::Regular | FileType::Directory)) {
         return file.file().ioctl(cx, request, arg).await;
     }
     match request {
-        ioctl::FIONREAD if kind == FileType::Regular => {
+        ioctl::FIONREAD if kind == Some(FileType::Regular) => {
             let left = meta.size as i64 - file.position_now() as i64;
             cx.write_u32(arg, left as u32).await?;
             Ok(0)

@@ -212,18 +212,23 @@ async fn sched_getattr(cx: &SyscallCx, [pid, at, size, flags, ..]: Args) -> Resu
 
 // ---- processors ----
 
+/// The task of these two calls, which take a negative number for that of nobody.
+fn find_for_affinity(cx: &SyscallCx, pid: u64) -> Result<Rc<Task>> {
+    if (pid as i32) < 0 { Err(Errno::ESRCH) } else { find(cx, pid) }
+}
+
 async fn getaffinity(cx: &SyscallCx, [pid, size, at, ..]: Args) -> Result<i64> {
-    find(cx, pid)?;
     if size < 4 || size % 4 != 0 {
         return Err(Errno::EINVAL);
     }
+    find_for_affinity(cx, pid)?;
     // Linux writes as many whole words as its mask has.
     cx.write_user(at, &[1, 0, 0, 0]).await?;
     Ok(4)
 }
 
 async fn setaffinity(cx: &SyscallCx, [pid, size, at, ..]: Args) -> Result<i64> {
-    let task = find(cx, pid)?;
+    let task = find_for_affinity(cx, pid)?;
     may_change(cx, &task)?;
     let mut first = [0; 1];
     if size > 0 {
