@@ -233,6 +233,35 @@ fn a_core_file_is_one_that_readelf_understands() {
 }
 
 #[test]
+fn floods_leave_the_machine_alive_and_nothing_behind() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut guest = Command::new(env!("CARGO_BIN_EXE_vmrun"));
+    guest.arg("--ext2").arg(image()).args(["--memory", "96", "--", "/bin/floods.static", "flood"]);
+    let output = run(guest, "floods.static");
+    let mut wanted = String::new();
+    for flood in ["warm", "fork bomb", "memory", "descriptors", "pipes", "sockets", "file", "threads", "timers"] {
+        let _ = writeln!(wanted, "{flood}: over, tasks left 0, memory back");
+    }
+    wanted.push_str("a child afterwards: exited 7\nwrite = 5\nstatus 0\n");
+    assert_eq!(text(&output), wanted);
+}
+
+#[test]
+fn a_program_can_be_process_one() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let image = image();
+    let mut native = Command::new("unshare");
+    native.args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]);
+    native.arg(work_dir().join("root/bin/process_one.static")).arg("one");
+    let native = text(&run(native, "process_one on this computer"));
+    let mut guest = Command::new(env!("CARGO_BIN_EXE_vmrun"));
+    guest.arg("--ext2").arg(image).args(["--init", "--", "/bin/process_one.static", "one"]);
+    let guest = text(&run(guest, "process_one in vmrun"));
+    assert!(native == guest, "process_one differs\n{}", difference(&native, &guest));
+    assert!(native.contains("orphan of 1"), "{native}");
+}
+
+#[test]
 fn a_key_is_echoed_soon_beside_four_busy_loops() {
     use std::io::{Read as _, Write as _};
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -296,6 +325,7 @@ programs! {
     exec_state
     faults
     files
+    floods
     fork_wait
     frames
     futex_ops
@@ -303,6 +333,7 @@ programs! {
     interfaces
     job_control
     jobs
+    ldt
     memory
     mmap_family
     numbers
@@ -310,6 +341,7 @@ programs! {
     pi_locks
     pipes
     posix_mq
+    process_one
     pthreads
     signal_delivery
     signals

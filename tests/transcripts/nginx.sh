@@ -41,11 +41,12 @@ curl -s http://127.0.0.1:8080/ http://127.0.0.1:8080/ -w '%{num_connects}\n'
 for i in $(seq 40); do curl -s http://127.0.0.1:8080/numbers.txt -o out.$i & done; wait
 md5sum out.* | cut -d' ' -f1 | sort | uniq -c
 echo "changed" > www/index.html
-nginx -c /root/nginx.conf -s reload; sleep 1
+notices() { sed -E 's/^[0-9/]+ [0-9:]+ (.[a-z]+.) [0-9]+#[0-9]+/\1/'; }
+nginx -c /root/nginx.conf -s reload 2>&1 | notices; sleep 1
 curl -s http://127.0.0.1:8080/
-nginx -c /root/nginx.conf -s quit
+nginx -c /root/nginx.conf -s quit 2>&1 | notices
 for i in $(seq 100); do [ -e nginx.pid ] || break; sleep 0.1; done
 [ -e nginx.pid ] || echo ended
 curl -s http://127.0.0.1:8080/; echo "after the end: $?"
-sed -E 's/^[0-9/]+ [0-9:]+ (.[a-z]+.) [0-9]+#[0-9]+/\1/' logs/error.log
+notices < logs/error.log
 grep -c 'GET' logs/access.log

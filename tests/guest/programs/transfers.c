@@ -2,6 +2,7 @@
 #include "check.h"
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
@@ -106,6 +107,12 @@ int main(void) {
     /* watches */
     int w = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     SHOW(inotify_add_watch(w, ".", IN_ALL_EVENTS));
+    int waiting = -1;
+    SHOW(ioctl(w, FIONREAD, &waiting));
+    close(open("counted", O_CREAT | O_WRONLY, 0600));
+    SHOW(ioctl(w, FIONREAD, &waiting));
+    printf("waiting %d\n", waiting);
+    unlink("counted");
     SHOW(inotify_add_watch(w, "a", IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF));
     SHOW(inotify_add_watch(w, "a", 0));
     SHOW(inotify_add_watch(w, "a", IN_ONLYDIR | IN_OPEN));
