@@ -145,9 +145,9 @@ export class LocalWorker {
   }
 
   /** Starts the Worker anew with these settings and no others. The bucket, which takes long to fill, and the Cache API stay. */
-  async become({ site, vars }) {
+  async become(vars) {
     this.log.length = 0;
-    this.#options = { ...this.#options, site, vars };
+    this.#options = { ...this.#options, vars };
     await this.restart();
   }
 

@@ -49,7 +49,7 @@ class World {
   /** A Worker over the demo image's store, which all tests of it share: filling its bucket takes longer than they do. */
   async demo(vars = {}) {
     this.#demo ??= await LocalWorker.start({ store: options.store });
-    await this.#demo.become({ vars });
+    await this.#demo.become(vars);
     this.workers.push(this.#demo);
     return this.#demo;
   }

@@ -8,12 +8,12 @@ import { site, store, until } from "../world.mjs";
 export function tests(test, world) {
   let shared;
   /** The Worker over the demo image, with these settings; all tests share its bucket, which takes long to fill. */
-  async function start(settings) {
+  async function start(vars) {
     if (!shared) {
-      shared = await LocalWorker.start({ store });
+      shared = await LocalWorker.start({ store, site });
       world.deferToTheEnd(() => shared.stop());
     }
-    await shared.become(settings);
+    await shared.become(vars);
     return shared;
   }
 
@@ -24,7 +24,7 @@ export function tests(test, world) {
     ["with sessions that end by goaway", { SOCKETS: "worker", SUBREQUESTS: "40" }],
   ]) {
     test(`a tab boots to a prompt from the Worker, sockets served ${how}`, async () => {
-      const worker = await start({ site, vars });
+      const worker = await start(vars);
       const tab = await world.shell({ url: worker.url });
       assert.equal((await tab.run("cat /etc/hostname")).output, "skiff");
       const { output } = await tab.run("cat /usr/bin/vim.tiny | md5sum", 60_000);
@@ -34,7 +34,7 @@ export function tests(test, world) {
   }
 
   test("a page elsewhere uses a disk of the Worker, even when its cache is damaged", async () => {
-    const worker = await start({ vars: { LOG: "json" } });
+    const worker = await start({ LOG: "json" });
     const wrong = Buffer.from("damaged");
     for (const key of (await worker.keys()).filter((key) => key.startsWith("o/")).slice(0, 2000)) await worker.poison(key, wrong);
     const tab = await world.shell({ url: `${world.server.url}?image=${worker.url}debian` });

@@ -397,7 +397,8 @@ fn who_waits_in_silence_sleeps() {
     let remote = world.open(DEMO);
     world.fetched(&remote, 0).expect("comes");
     // What a network can do to requests that are under way: to swallow all, to refuse, to answer all but one.
-    let silences: [(&str, fn(&World)); 3] = [
+    type Begin = fn(&World);
+    let silences: [(&str, Begin); 3] = [
         ("swallowed", |world| world.network.black_hole(true)),
         ("refused", |world| world.network.go_offline()),
         ("stalled", |world| world.network.connections.borrow().iter().for_each(|it| it.stalled.set(true))),
