@@ -140,6 +140,8 @@ pub trait Numbers {
 /// A function and what it needs.
 #[derive(Clone, Debug, Default)]
 pub struct Function {
+    /// The address of the guest's code it begins with.
+    pub start: u32,
     /// Types of its locals behind the parameter.
     pub locals: Vec<ValType>,
     /// Its instructions, with the final `end`.
@@ -158,7 +160,7 @@ pub fn function(region: &Region, shape: &Shape, id: u32, config: &Config, number
     let mut e = Emitter::new(region, shape, id, config, numbers, states);
     e.region();
     let x87 = e.stack.used.then_some(config.x87);
-    Function { locals: e.locals, code: e.code, calls_itself: e.calls_itself, exits: e.exits, x87 }
+    Function { start: region.start(), locals: e.locals, code: e.code, calls_itself: e.calls_itself, exits: e.exits, x87 }
 }
 
 /// Locals every function has, behind the parameter.

@@ -38,7 +38,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threshold: 1000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 48 << 20, x87_fast: false }
+        Self { threshold: 3000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 48 << 20, x87_fast: false }
     }
 }
 
@@ -56,6 +56,10 @@ const UNLINKED: u32 = Direct::ALL.len() as u32;
 /// Slots of the table: hosts may copy it for each module.
 const SLOTS: u32 = 4096;
 
+/// Bytes by which the heap is extended at a time, and modules installed before that is done again.
+const HEAP_BYTES: usize = 16 << 20;
+const HEAP_MODULES: u32 = 128;
+
 /// Regions compiled at a time at most.
 const BATCH: usize = 16;
 /// Operations that are numbered before everything is dropped.
@@ -70,6 +74,8 @@ pub struct Jit<H> {
     options: Options,
     config: Config,
     free_slots: Vec<u32>,
+    /// Modules until the heap is extended again.
+    until_heap: u32,
 }
 
 /// What generated code may reach while it runs.
@@ -111,6 +117,7 @@ impl<H: CodeHost> Jit<H> {
     /// An engine without code. Fails when the host cannot hold generated code.
     pub fn new(mut host: H, options: Options) -> Result<Jit<H>, InstallError> {
         host.reserve(SLOTS, &Functions::of_program())?;
+        extend_heap();
         host.install(&module::unlinked(UNLINKED))?;
         let mut interpreter = Interpreter::new();
         interpreter.set_threshold(options.threshold);
@@ -142,6 +149,7 @@ impl<H: CodeHost> Jit<H> {
             options,
             config,
             free_slots: (UNLINKED + 1..SLOTS).rev().collect(),
+            until_heap: HEAP_MODULES,
         })
     }
 
@@ -279,6 +287,10 @@ impl<H: CodeHost> Jit<H> {
             }
             return None;
         };
+        self.until_heap = self.until_heap.checked_sub(1).unwrap_or_else(|| {
+            extend_heap();
+            HEAP_MODULES
+        });
         let guest_bytes = drafts.iter().map(|draft| draft.region.bytes()).sum();
         self.inner.profile.compiled(drafts.len(), guest_bytes, bytes.len(), self.host.now_ms() - began);
         let slot = drafts.iter().find(|draft| draft.region.start() == rip).map(|draft| draft.slot);
@@ -826,6 +838,12 @@ fn window(mmu: &mut Mmu, address: u32, len: u32) -> Option<Run> {
     }
     let run = mmu.writable_run(VirtAddr(u64::from(address)), WINDOW_PAGES)?;
     (last - run.start < run.len).then_some(run)
+}
+
+/// Has the heap grow by one large step, if it has to grow at all: the host tells every module of each step, and the
+/// allocator's own are of 64 KiB.
+fn extend_heap() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(HEAP_BYTES)));
 }
 
 /// The address of something in this program's memory. Where addresses are longer, no generated code ever runs.

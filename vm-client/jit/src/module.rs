@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use vm_cpu::assist::direct::Direct;
 use wasm_encoder::{
     CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection, Function as Body,
-    FunctionSection, ImportSection, InstructionSink, MemoryType, Module, RefType, TableType, TypeSection, ValType,
+    FunctionSection, ImportSection, InstructionSink, MemoryType, Module, NameMap, NameSection, RefType, TableType,
+    TypeSection, ValType,
 };
 
 use crate::emit::{Function, GO_ON, INDEX_BYTES};
@@ -29,6 +30,7 @@ pub const REQUEST: u32 = 0;
 /// The bytes of a module that puts each function into its slot of the table.
 pub fn module(functions: &[(u32, Function)]) -> Vec<u8> {
     let mut code = CodeSection::new();
+    let mut names = NameMap::new();
     let mut add = |function: &Function| {
         let mut body = Body::new_with_locals_types(function.locals.iter().copied());
         body.raw(function.code.iter().copied());
@@ -47,8 +49,9 @@ pub fn module(functions: &[(u32, Function)]) -> Vec<u8> {
             }
         }
         add(&function);
+        names.append(index, &format!("guest {:#x}", function.start));
     }
-    finish(brought, &functions.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), &code)
+    finish(brought, &functions.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), &code, &names)
 }
 
 /// A number in as many bytes of LEB128 as the largest need.
@@ -67,7 +70,7 @@ pub fn unlinked(slot: u32) -> Vec<u8> {
     body.raw(bytes);
     let mut code = CodeSection::new();
     code.function(&body);
-    finish(&[], &[slot], &code)
+    finish(&[], &[slot], &code, &NameMap::new())
 }
 
 /// A module that exports `enter`, which takes a slot of the table and an argument and calls the function there.
@@ -109,7 +112,7 @@ pub fn tail_call_probe() -> Vec<u8> {
     module.finish()
 }
 
-fn finish(brought: &[Direct], slots: &[u32], code: &CodeSection) -> Vec<u8> {
+fn finish(brought: &[Direct], slots: &[u32], code: &CodeSection, names: &NameMap) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
     types.ty().function([ValType::I32; 3], [ValType::I32]);
@@ -134,5 +137,9 @@ fn finish(brought: &[Direct], slots: &[u32], code: &CodeSection) -> Vec<u8> {
     }
     let mut module = Module::new();
     module.section(&types).section(&imports).section(&functions).section(&elements).section(code);
+    // What profilers of the host show.
+    let mut section = NameSection::new();
+    section.functions(names);
+    module.section(&section);
     module.finish()
 }
