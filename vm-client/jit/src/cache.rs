@@ -1,6 +1,7 @@
 //! The regions there is code for: found by address, dropped when bytes they were made from change.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use vm_mem::FrameId;
@@ -55,6 +56,28 @@ pub fn spans(region: &Region) -> Vec<(FrameId, Range<u16>)> {
     spans
 }
 
+/// A hash for keys made of addresses and frames, which the dispatcher looks for all the time. Guests choose them and can
+/// only slow down themselves.
+#[derive(Default)]
+pub struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(u32::from(byte));
+        }
+    }
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0.rotate_left(5) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+/// A map by addresses or frames.
+pub type AddressMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
+
 /// See the module.
 #[derive(Default)]
 pub struct Regions {
@@ -62,10 +85,10 @@ pub struct Regions {
     free: Vec<RegionId>,
     /// Regions of each module.
     modules: HashMap<ModuleId, u32>,
-    by_address: HashMap<u32, Vec<RegionId>>,
-    by_frame: HashMap<FrameId, Vec<RegionId>>,
+    by_address: AddressMap<u32, Vec<RegionId>>,
+    by_frame: AddressMap<FrameId, Vec<RegionId>>,
     /// How many regions a block is in.
-    blocks: HashMap<(FrameId, u32), u32>,
+    blocks: AddressMap<(FrameId, u32), u32>,
     /// Bytes of WebAssembly of all.
     pub size: usize,
 }

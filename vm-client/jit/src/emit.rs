@@ -160,7 +160,14 @@ pub fn function(region: &Region, shape: &Shape, id: u32, config: &Config, number
     let mut e = Emitter::new(region, shape, id, config, numbers, states);
     e.region();
     let x87 = e.stack.used.then_some(config.x87);
-    Function { start: region.start(), locals: e.locals, code: e.code, calls_itself: e.calls_itself, exits: e.exits, x87 }
+    Function {
+        start: region.start(),
+        locals: e.locals,
+        code: e.code,
+        calls_itself: e.calls_itself,
+        exits: e.exits,
+        x87,
+    }
 }
 
 /// Locals every function has, behind the parameter.

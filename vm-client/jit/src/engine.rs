@@ -13,6 +13,7 @@ use vm_cpu::{Cpu, Engine, Exit, F80, Interpreter, Mode, Trap, reg};
 use vm_mem::{Access, FrameId, Mmu, PAGE_SIZE, Run, VirtAddr};
 
 use crate::cache::{Compiled, RegionId, Regions, spans};
+use crate::cold::Cold;
 use crate::emit::{self, Config, Function, Functions, GO_ON, MOST_BYTES, Numbers, StackRegisters, Why};
 use crate::host::{CodeHost, InstallError, ModuleId, Request, Runtime};
 use crate::lazy::Kind;
@@ -76,6 +77,7 @@ pub struct Jit<H> {
     free_slots: Vec<u32>,
     /// Modules until the heap is extended again.
     until_heap: u32,
+    cold: Cold,
 }
 
 /// What generated code may reach while it runs.
@@ -150,6 +152,7 @@ impl<H: CodeHost> Jit<H> {
             config,
             free_slots: (UNLINKED + 1..SLOTS).rev().collect(),
             until_heap: HEAP_MODULES,
+            cold: Cold::default(),
         })
     }
 
@@ -213,15 +216,23 @@ impl<H: CodeHost> Jit<H> {
             self.inner.links.refresh_cell(rip, slot);
             return Some(slot);
         }
+        if self.cold.is_cold(rip, mmu.code_epoch()) {
+            return None;
+        }
         if let Some(slot) = self.inner.fitting(mmu, rip, flavour) {
             self.inner.links.link(rip, slot);
             return Some(slot);
         }
         let frame = mmu.code_frame(VirtAddr(u64::from(rip))).ok()?;
         let hot = self.options.threshold == 0 || self.inner.interpreter.is_hot(frame, u64::from(rip));
-        if !hot || self.inner.profile.refused.contains(&(frame, rip)) {
+        if !hot {
+            self.cold.note(rip, mmu.code_epoch());
             return None;
         }
+        if self.inner.profile.refused.contains(&(frame, rip)) {
+            return None;
+        }
+        self.cold.forget();
         match self.compile(mmu, rip, flavour) {
             Some(slot) => {
                 self.inner.links.link(rip, slot);
@@ -414,6 +425,7 @@ impl<H: CodeHost> Jit<H> {
 
     fn drop_region(&mut self, mmu: &mut Mmu, id: RegionId) {
         let Some((region, emptied)) = self.inner.regions.remove(id) else { return };
+        self.cold.forget();
         for &(start, frame) in &region.entries {
             self.inner.links.unlink(start, region.slot);
             let times = self.options.threshold.max(1);

@@ -4,8 +4,7 @@
 //! names. A few spaces are kept, so that processes that take turns keep their links. What is not linked leads to a
 //! function that only returns, and the dispatcher makes the link.
 
-use std::collections::HashMap;
-
+use crate::cache::AddressMap;
 use crate::state::{CELLS, LOOKUP_ENTRIES, State, lookup_entry};
 
 /// Spaces kept at most.
@@ -30,13 +29,13 @@ pub struct Links {
     spaces: Vec<Space>,
     current: usize,
     now: u64,
-    cell_of: HashMap<u32, u32>,
+    cell_of: AddressMap<u32, u32>,
 }
 
 impl Links {
     /// No links; `unlinked` is the slot of the function that only returns.
     pub fn new(unlinked: u32) -> Links {
-        Links { unlinked, spaces: Vec::new(), current: usize::MAX, now: 0, cell_of: HashMap::new() }
+        Links { unlinked, spaces: Vec::new(), current: usize::MAX, now: 0, cell_of: AddressMap::default() }
     }
 
     /// Makes the links of a space the ones that code uses.
