@@ -49,7 +49,7 @@ const chosen = ["native", ...(list("--hosts") ?? Object.keys(HOSTS)).filter((nam
 const strange = chosen.filter((name) => !HOSTS[name]);
 if (strange.length) refuse(`there is no host ${strange.join(", ")}; there are ${Object.keys(HOSTS).join(" ")}`);
 
-const numbers = quick ? { quick, rounds: 3, budgetMs: 4000 } : { quick, rounds: 5, budgetMs: 12_000 };
+const numbers = quick ? { quick, rounds: 3, budgetMs: 4000 } : { quick, rounds: 5, budgetMs: 7000 };
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const surroundings = {
   tree: join(work, "tree"),
@@ -58,7 +58,7 @@ const surroundings = {
   initrd: join(work, "initrd"),
   cli: join(root, "vm-client/browser/npm/cli.mjs"),
   blockServer: option("--block-server"),
-  patienceMs: quick ? 60_000 : 180_000,
+  patienceMs: quick ? 60_000 : 90_000,
   browser: await chromium.launch({ executablePath: BROWSERS.find((path) => path && existsSync(path)), args: ["--no-sandbox", "--disable-gpu"] }),
 };
 const profiles = option("--profile");
