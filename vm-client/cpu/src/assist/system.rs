@@ -162,19 +162,22 @@ pub(super) fn bound(core: &mut Core, _: &mut Mmu, op: Op) -> Result<(), Trap> {
 pub(super) fn segment_limit(core: &mut Core, _: &mut Mmu, op: Op) -> Result<(), Trap> {
     let selector = core.get(op.a) as u16;
     let writes = op.b == 3;
-    let invalid = |core: &mut Core| core.flags.set_zf(false);
+    let invalid = |core: &mut Core| {
+        core.flags.set_zf(false);
+        Ok(())
+    };
     // Access rights: present, privilege 3, then type; above them limit bits 16 to 19, granularity and size.
     let (limit, rights, writable) = match look_up(core, selector) {
         Some(Descriptor::Flat) if selector | 3 == USER_CODE64 => (0xffff_ffff, 0x00af_fb00, false),
         Some(Descriptor::Flat) if selector | 3 == USER_CODE32 => (0xffff_ffff, 0x00cf_fb00, false),
         Some(Descriptor::Flat) => (0xffff_ffff, 0x00cf_f300, true),
-        Some(Descriptor::Own(own)) if op.b == 2 && !own.is_readable() => return Ok(invalid(core)),
+        Some(Descriptor::Own(own)) if op.b == 2 && !own.is_readable() => return invalid(core),
         Some(Descriptor::Own(own)) => (own.byte_limit(), own.attributes(), own.is_writable()),
         Some(Descriptor::Processor) => (0, 0x0040_f500, false),
-        Some(Descriptor::Null) | None => return Ok(invalid(core)),
+        Some(Descriptor::Null) | None => return invalid(core),
     };
     if writes && !writable {
-        return Ok(invalid(core));
+        return invalid(core);
     }
     core.flags.set_zf(true);
     core.set(op.dst, u64::from(if op.b == 0 { limit } else { rights }));
