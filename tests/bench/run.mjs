@@ -4,7 +4,7 @@
 // --rows A,B        only these rows
 // --hosts A,B       only these hosts: native, qemu, node, chromium, v86 (native is always among them)
 // --quick           a fifth of the work, fewer rounds
-// --readme FILE     puts the table between the marks in that file, and figures and chart beside it in `results`
+// --readme FILE     puts the table between the marks in that file, and figures and chart into `tests/bench/results`
 // --profile FOLDER  has Skiff in Node write a profile of each row there
 //
 // Rows are run host by host, one row at a time, so that a disturbance meets all hosts alike. The first round of a row is
@@ -13,7 +13,7 @@
 import { cpus } from "node:os";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { chromium } from "playwright-core";
@@ -133,13 +133,15 @@ async function report(figures) {
   process.stdout.write(`figures and chart: ${join(out, "results.json")}, ${join(out, "chart.svg")}\n`);
   const readme = option("--readme");
   if (!readme) return;
-  const beside = join(dirname(readme), "results");
-  await mkdir(beside, { recursive: true });
-  await write(beside, found);
+  const kept = join(root, "tests/bench/results");
+  await mkdir(kept, { recursive: true });
+  await write(kept, found);
   const old = await readFile(readme, "utf8");
   const marks = /(<!-- bench -->\n)[^]*(<!-- \/bench -->)/;
   if (!marks.test(old)) throw new Error(`${readme} has no marks <!-- bench --> and <!-- /bench -->`);
-  await writeFile(readme, old.replace(marks, (_, begin, end) => `${begin}${text}\n${summary(found)}\n${end}`));
+  const picture = relative(dirname(resolve(readme)), join(kept, "chart.svg"));
+  const all = `${text}\n${summary(found)}\n\n![The table as a chart](${picture})\n`;
+  await writeFile(readme, old.replace(marks, (_, begin, end) => `${begin}${all}${end}`));
 }
 
 async function write(folder, found) {
