@@ -127,7 +127,7 @@ impl Emitter<'_> {
         let carry_ok = carry != Carry::Base
             || !shifts
             || (matches!(base, Base::Shr | Base::Sar) && kind.size() == Size::B32)
-            || (base == Base::Shl && kind.size() == Size::B32);
+            || (matches!(base, Base::Shl | Base::Mul) && kind.size() == Size::B32);
         let overflow_ok = whole || apart || !shifts;
         let result_ok = whole || !double;
         match pair {
@@ -333,6 +333,11 @@ impl Emitter<'_> {
                     self.w().i64_sub();
                 }
                 self.w().i64_const(i64::from(size.bits())).i64_shr_u().i32_wrap_i64().i32_const(1).i32_and();
+            }
+            Base::Mul => {
+                // Whether the signed product takes more than 32 bits.
+                self.w().local_get(a).i64_extend_i32_s().local_get(b).i64_extend_i32_s().i64_mul();
+                self.w().i64_const(1 << 31).i64_add().i64_const(32).i64_shr_u().i64_const(0).i64_ne();
             }
             Base::Shr | Base::Sar => {
                 // Only for 32 bits: the last bit that went out.
