@@ -30,6 +30,7 @@ pub const IPPROTO_IP: u32 = 0;
 pub const IPPROTO_ICMP: u32 = 1;
 pub const IPPROTO_TCP: u32 = 6;
 pub const IPPROTO_UDP: u32 = 17;
+pub const IPPROTO_UDPLITE: u32 = 136;
 pub const IPPROTO_IPV6: u32 = 41;
 pub const IPPROTO_ICMPV6: u32 = 58;
 pub const IPPROTO_RAW: u32 = 255;
@@ -178,6 +179,8 @@ pub const TCP_INQ: u32 = 36;
 pub const UDP_CORK: u32 = 1;
 pub const UDP_SEGMENT: u32 = 103;
 pub const UDP_GRO: u32 = 104;
+pub const UDPLITE_SEND_CSCOV: u32 = 10;
+pub const UDPLITE_RECV_CSCOV: u32 = 11;
 
 /// Bytes of the largest address (`struct sockaddr_storage`).
 pub const SOCKADDR_MAX: usize = 128;

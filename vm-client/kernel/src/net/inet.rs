@@ -39,6 +39,7 @@ pub(super) fn create(cx: &SyscallCx, family: u16, kind: u32, protocol: u32) -> R
     let made: Rc<dyn Protocol> = match (kind, protocol) {
         (SOCK_STREAM, 0 | IPPROTO_TCP) => Tcp::new(net, common(IPPROTO_TCP)),
         (SOCK_DGRAM, 0 | IPPROTO_UDP) => Udp::new(net, common(IPPROTO_UDP)),
+        (SOCK_DGRAM, IPPROTO_UDPLITE) => Udp::new(net, common(IPPROTO_UDPLITE)),
         (SOCK_DGRAM, _) if protocol == icmp => {
             if !cx.creds().in_group(0) && !cx.creds().capable(cap::NET_RAW) {
                 return Err(Errno::EACCES);

@@ -76,12 +76,19 @@ const UDP: &[Plain] = &[
     plain(IPPROTO_UDP, UDP_GRO, 0, Check::Bool),
 ];
 
+/// How much of a datagram its checksum covers.
+const UDPLITE: &[Plain] = &[
+    plain(IPPROTO_UDPLITE, UDPLITE_SEND_CSCOV, 0, Check::Range(0, 65_535)),
+    plain(IPPROTO_UDPLITE, UDPLITE_RECV_CSCOV, 0, Check::Range(0, 65_535)),
+];
+
 fn row(common: &Common, level: u32, name: u32) -> Option<&'static Plain> {
     let table = match level {
         IPPROTO_IP => IP,
         IPPROTO_IPV6 if common.family == AF_INET6 => IPV6,
         IPPROTO_TCP if common.protocol == IPPROTO_TCP => TCP,
         IPPROTO_UDP if common.protocol == IPPROTO_UDP => UDP,
+        IPPROTO_UDPLITE if common.protocol == IPPROTO_UDPLITE => UDPLITE,
         _ => return None,
     };
     find(table, level, name)

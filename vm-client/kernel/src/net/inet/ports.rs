@@ -45,6 +45,8 @@ pub(crate) trait Bound {
 pub(crate) struct Ports {
     pub(crate) tcp: Table<Tcp>,
     pub(crate) udp: Table<Udp>,
+    /// Ports of UDP-Lite.
+    pub(crate) udplite: Table<Udp>,
     pub(crate) ping: RefCell<Vec<Weak<Ping>>>,
     pub(super) last_ident: Cell<u16>,
 }

@@ -10,7 +10,7 @@ use linux_abi::socket::*;
 use linux_abi::time::Timespec;
 use vm_rt::{Io, WaitQueue};
 
-use super::ports::Bound;
+use super::ports::{Bound, Table};
 use super::{address_to_bind, any, canonical, control, options, route, shown, source_for};
 use crate::net::Net;
 use crate::net::options::Common;
@@ -109,6 +109,11 @@ pub(crate) struct Udp {
 }
 
 impl Udp {
+    /// The ports of the protocol it speaks: UDP, or UDP-Lite (RFC 3828), which is the same where nothing is ever damaged.
+    fn ports(&self) -> &Table<Udp> {
+        if self.common.protocol == IPPROTO_UDPLITE { &self.net.inet.udplite } else { &self.net.inet.udp }
+    }
+
     pub(super) fn new(net: &Rc<Net>, common: Rc<Common>) -> Rc<Self> {
         Rc::new_cyclic(|this| Self {
             this: Weak::clone(this),
@@ -147,7 +152,7 @@ impl Udp {
         if let Some(local) = self.local.get() {
             return Ok(local);
         }
-        let taken = self.net.inet.udp.take(&self.strong(), SocketAddr::new(any(self.common.family), 0))?;
+        let taken = self.ports().take(&self.strong(), SocketAddr::new(any(self.common.family), 0))?;
         self.local.set(Some(taken));
         Ok(taken)
     }
@@ -231,7 +236,7 @@ impl Udp {
     fn deliver(&self, datagram: Datagram) -> bool {
         let hash = u64::from(datagram.from.port());
         let from = datagram.from;
-        let found = self.net.inet.udp.find(datagram.to, hash, |other| match other.remote.get() {
+        let found = self.ports().find(datagram.to, hash, |other| match other.remote.get() {
             None => 1,
             Some(remote) if remote == from => 2,
             Some(_) => 0,
@@ -283,7 +288,7 @@ impl Protocol for Udp {
             if self.local.get().is_some() {
                 return Err(Errno::EINVAL);
             }
-            let taken = self.net.inet.udp.take(&self.strong(), address)?;
+            let taken = self.ports().take(&self.strong(), address)?;
             self.local.set(Some(taken));
             self.bound_address.set(!address.ip().is_unspecified());
             Ok(())
@@ -379,7 +384,7 @@ impl Protocol for Udp {
     fn release(&self) {
         self.inbox.clear(&self.net);
         if let Some(local) = self.local.take() {
-            self.net.inet.udp.remove(self, local.port());
+            self.ports().remove(self, local.port());
         }
     }
 }
