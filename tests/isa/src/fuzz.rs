@@ -5,7 +5,7 @@
 //! down piece by piece ([`Program::smaller`]). Every program ends: loops count in memory that nothing else writes.
 
 use crate::rng::Rng;
-use crate::state::{CODE_BASE, STACK_BASE};
+use crate::state::{CODE_BASE, CODE_PAGES, STACK_BASE};
 use crate::table::{Form, expand};
 
 const INTEGER: &str = include_str!("../pools/integer.txt");
@@ -14,6 +14,8 @@ const FLOAT: &str = include_str!("../pools/float.txt");
 const COUNTERS: u32 = STACK_BASE + 0xc0;
 /// Bytes the recorder takes; an instruction of the pools has less than twelve.
 const LONGEST: usize = 60;
+/// Inputs at most of a program that changes itself: an engine that compiles does so again for each.
+const CASES_OF_PATCHES: usize = 12;
 const CONDITIONS: [&str; 16] = ["o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g"];
 
 const STRINGS: [&str; 10] = [
@@ -53,6 +55,8 @@ enum Node {
 pub struct Program {
     body: Vec<Node>,
     options: Vec<(String, String)>,
+    /// Where its first instruction is.
+    code: u32,
 }
 
 /// The lines of the pools, expanded once.
@@ -87,8 +91,14 @@ impl Pools {
         while body.is_empty() {
             body = maker.block(2, 3);
         }
-        let options = maker.options(cases);
-        Program { body, options }
+        let cases = if patches(&body) { cases.min(CASES_OF_PATCHES) } else { cases };
+        let mut options = maker.options(cases);
+        // Some lie across the border of two pages.
+        let code = if maker.rng.one_in(6) { CODE_PAGES + 0x1000 - maker.rng.below(400) as u32 } else { CODE_BASE };
+        if code != CODE_BASE {
+            options.push(("code".to_owned(), format!("{code:#x}")));
+        }
+        Program { body, options, code }
     }
 }
 
@@ -164,7 +174,7 @@ impl Maker<'_> {
 impl Program {
     /// The program as a form of a table.
     pub fn form(&self) -> Form {
-        let mut printer = Printer::default();
+        let mut printer = Printer { base: self.code, ..Printer::default() };
         printer.block(&self.body);
         let mut options = self.options.clone();
         if printer.patches {
@@ -176,8 +186,19 @@ impl Program {
     /// Programs with one piece less, or with a piece's insides in its place.
     pub fn smaller(&self) -> Vec<Program> {
         let bodies = cut(&self.body).into_iter().filter(|body| !body.is_empty());
-        bodies.map(|body| Program { body, options: self.options.clone() }).collect()
+        bodies.map(|body| Program { body, ..self.clone() }).collect()
     }
+}
+
+/// Whether a program writes to its own code.
+fn patches(block: &[Node]) -> bool {
+    block.iter().any(|node| match node {
+        Node::Line(_) | Node::String(..) => false,
+        Node::Patch(_) => true,
+        Node::If(_, then, other) => patches(then) || patches(other),
+        Node::Loop(_, body) | Node::Call(_, body) => patches(body),
+        Node::Switch(arms) => arms.iter().any(|arm| patches(arm)),
+    })
 }
 
 /// Every way to make a block smaller by one step.
@@ -212,6 +233,7 @@ fn cut(block: &[Node]) -> Vec<Vec<Node>> {
 #[derive(Default)]
 struct Printer {
     text: Vec<String>,
+    base: u32,
     labels: u32,
     loops: u32,
     patches: bool,
@@ -236,7 +258,8 @@ impl Printer {
 
     fn node(&mut self, node: &Node) {
         // The recorder puts the label 9990 before each form.
-        let absolute = |label: u32, way: char| format!("({label}{way} - 9990b + {CODE_BASE:#x})");
+        let base = self.base;
+        let absolute = |label: u32, way: char| format!("({label}{way} - 9990b + {base:#x})");
         match node {
             Node::Line(text) => self.put(text.clone()),
             Node::If(condition, then, other) => {

@@ -1,5 +1,5 @@
 //! Random programs on the processor this runs on and on our engines: `fuzz [--seed S] [--programs N] [--cases C]
-//! [--batch N] [--engines A,B] [--keep]`.
+//! [--batch N] [--engines A,B] [--wasm DIR] [--keep]`.
 //!
 //! Engines are `interpreter` (in this process) and what `tests/isa/replay.mjs` runs in Node: `wasm-interpreter` and `jit`. A
 //! program that differs is cut down as long as it still does, printed with its difference, and with `--keep` added to
@@ -22,6 +22,8 @@ struct Options {
     cases: usize,
     batch: u64,
     engines: Vec<String>,
+    /// Where the module for Node is, if not in its usual place.
+    wasm: Option<String>,
     keep: bool,
 }
 
@@ -35,14 +37,14 @@ fn main() -> Result<ExitCode> {
         let end = options.programs.min(next + options.batch);
         let programs: Vec<Program> =
             (next..end).map(|index| pools.program(options.seed, index, options.cases)).collect();
-        let recorded = Recorded::new(&workshop, &programs)?;
+        let recorded = Recorded::new(&workshop, &programs, &options)?;
+        cases += recorded.group.forms.iter().map(|form| form.cases()).sum::<usize>();
         for engine in &options.engines {
             let report = recorded.run(engine)?;
-            cases += report.cases;
             for form in report.forms {
                 let index = next + form as u64;
                 println!("{engine}: program {index} of seed {} differs", options.seed);
-                let (least, text) = reduce(&workshop, engine, &programs[form])?;
+                let (least, text) = reduce(&workshop, engine, &programs[form], &options)?;
                 println!("{}\n{text}", least.form().line());
                 found += 1;
                 if options.keep {
@@ -51,14 +53,14 @@ fn main() -> Result<ExitCode> {
             }
         }
         next = end;
-        println!("{next} programs, {cases} cases, {found} differ");
+        println!("{next} programs, {cases} cases on each of {}, {found} differ", options.engines.join(", "));
     }
     Ok(if found == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn options() -> Result<Options> {
     let engines = ["interpreter", "wasm-interpreter", "jit"].map(str::to_owned).to_vec();
-    let mut options = Options { seed: 1, programs: 2000, cases: 20, batch: 500, engines, keep: false };
+    let mut options = Options { seed: 1, programs: 2000, cases: 20, batch: 500, engines, wasm: None, keep: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} wants a value"));
@@ -68,24 +70,26 @@ fn options() -> Result<Options> {
             "--cases" => options.cases = value()?.parse()?,
             "--batch" => options.batch = value()?.parse::<u64>()?.max(1),
             "--engines" => options.engines = value()?.split(',').map(str::to_owned).collect(),
+            "--wasm" => options.wasm = Some(value()?),
             "--keep" => options.keep = true,
-            other => bail!("unknown option {other}; there are --seed --programs --cases --batch --engines --keep"),
+            other => bail!("unknown option {other}; there are --seed --programs --cases --batch --engines --wasm --keep"),
         }
     }
     Ok(options)
 }
 
 /// Programs with what the processor made of them.
-struct Recorded {
+struct Recorded<'a> {
     group: Group,
     file: Vec<u8>,
+    options: &'a Options,
 }
 
-impl Recorded {
-    fn new(workshop: &Workshop, programs: &[Program]) -> Result<Self> {
+impl<'a> Recorded<'a> {
+    fn new(workshop: &Workshop, programs: &[Program], options: &'a Options) -> Result<Self> {
         let group = Group { name: "fuzz".to_owned(), forms: programs.iter().map(Program::form).collect() };
         let file = workshop.record(&group)?;
-        Ok(Self { group, file })
+        Ok(Self { group, file, options })
     }
 
     fn run(&self, engine: &str) -> Result<Report> {
@@ -103,6 +107,9 @@ impl Recorded {
         std::fs::write(folder.0.join("fuzz.bin"), &self.file)?;
         let mut node = Command::new("node");
         node.arg(home().join("replay.mjs")).args(["--engine", engine, "--tables"]).arg(&folder.0);
+        if let Some(wasm) = &self.options.wasm {
+            node.arg("--wasm").arg(wasm);
+        }
         let output = node.arg("--vectors").arg(&folder.0).arg("--machine").output().context("starting node")?;
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "node: {}", String::from_utf8_lossy(&output.stderr));
@@ -117,19 +124,19 @@ impl Recorded {
 }
 
 /// Cuts a program down while it still differs; returns it and the difference.
-fn reduce(workshop: &Workshop, engine: &str, program: &Program) -> Result<(Program, String)> {
+fn reduce(workshop: &Workshop, engine: &str, program: &Program, options: &Options) -> Result<(Program, String)> {
     let mut least = program.clone();
-    let mut text = Recorded::new(workshop, std::slice::from_ref(&least))?.run(engine)?.text;
+    let mut text = Recorded::new(workshop, std::slice::from_ref(&least), options)?.run(engine)?.text;
     for _ in 0..60 {
         let candidates = least.smaller();
         if candidates.is_empty() {
             break;
         }
-        let report = Recorded::new(workshop, &candidates)?.run(engine)?;
+        let report = Recorded::new(workshop, &candidates, options)?.run(engine)?;
         let shortest = report.forms.iter().min_by_key(|&&form| candidates[form].form().text.len());
         let Some(&form) = shortest else { break };
         least = candidates[form].clone();
-        text = Recorded::new(workshop, std::slice::from_ref(&least))?.run(engine)?.text;
+        text = Recorded::new(workshop, std::slice::from_ref(&least), options)?.run(engine)?.text;
     }
     Ok((least, text))
 }
