@@ -65,12 +65,13 @@ impl OverlayStore for RecordingStore {
         for _ in 0..3 {
             vm_rt::yield_now().await;
         }
-        let mut pages = self.0.pages.borrow_mut();
-        for key in &batch.delete {
-            pages.remove(key);
+        {
+            let mut pages = self.0.pages.borrow_mut();
+            for key in &batch.delete {
+                pages.remove(key);
+            }
+            pages.extend(batch.put.iter().cloned());
         }
-        pages.extend(batch.put.iter().cloned());
-        drop(pages);
         self.0.commits.borrow_mut().push(batch);
         vm_rt::yield_now().await;
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{File, OpenOptions};
 use std::future::Future;
 use std::os::unix::fs::FileExt as _;
@@ -152,10 +153,10 @@ impl BlockDevice for &Undoing {
     fn write_now(&self, offset: u64, data: &[u8]) -> Result<(), BlockError> {
         let mut before = self.before.borrow_mut();
         for at in (offset..offset + data.len() as u64).step_by(UNIT as usize) {
-            if !before.contains_key(&at) {
+            if let Entry::Vacant(place) = before.entry(at) {
                 let mut bytes = vec![0; UNIT as usize];
                 self.device.read_now(at, &mut bytes).expect("files never wait")?;
-                before.insert(at, bytes);
+                place.insert(bytes);
             }
         }
         self.device.write_now(offset, data)

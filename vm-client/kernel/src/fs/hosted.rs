@@ -34,12 +34,15 @@ pub struct Found {
     pub version: u64,
 }
 
+/// Names in a directory, each with its type.
+pub type Names = Vec<(Vec<u8>, FileType)>;
+
 /// A tree of files of the host. Paths are names with `/` between them; the root is the empty path.
 pub trait Tree {
     /// What a path is; ENOENT if it is nothing.
     fn find<'a>(&'a self, path: &'a [u8]) -> Io<'a, Result<Found>>;
     /// The names in a directory; those of unknown type are told as regular files.
-    fn list<'a>(&'a self, path: &'a [u8]) -> Io<'a, Result<Vec<(Vec<u8>, FileType)>>>;
+    fn list<'a>(&'a self, path: &'a [u8]) -> Io<'a, Result<Names>>;
     /// Reads from a file; short only at its end.
     fn read<'a>(&'a self, path: &'a [u8], offset: u64, buf: &'a mut [u8]) -> Io<'a, Result<usize>>;
 }

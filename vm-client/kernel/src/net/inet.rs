@@ -129,7 +129,7 @@ fn address_to_bind(cx: &SyscallCx, common: &Common, address: &SockAddr) -> Resul
         IpAddr::V6(ip) => ip.is_multicast(),
     };
     let free = common.is_on(IPPROTO_IP, IP_FREEBIND) || common.is_on(IPPROTO_IP, IP_TRANSPARENT);
-    if !is_local(address.ip()) && !free && !(bindable && common.kind != SOCK_STREAM) {
+    if !(is_local(address.ip()) || free || bindable && common.kind != SOCK_STREAM) {
         return Err(Errno::EADDRNOTAVAIL);
     }
     if (1..PRIVILEGED_PORTS).contains(&address.port()) && !cx.creds().capable(cap::NET_BIND_SERVICE) {

@@ -65,7 +65,7 @@ impl Program {
     /// Checks the bytes of an array of `struct sock_filter`; EINVAL for what seccomp(2) does not allow.
     pub(crate) fn parse(raw: &[u8]) -> Result<Self> {
         let count = raw.len() / 8;
-        if count == 0 || count > BPF_MAXINSNS || raw.len() % 8 != 0 {
+        if count == 0 || count > BPF_MAXINSNS || !raw.len().is_multiple_of(8) {
             return Err(Errno::EINVAL);
         }
         let mut ops = Vec::with_capacity(count);
@@ -157,7 +157,7 @@ fn decode(code: u16, yes: u8, no: u8, k: u32) -> Option<Op> {
     let operand = if code & 8 != 0 { Operand::X } else { Operand::K(k) };
     let memory = (k < MEMORY_WORDS).then_some(k);
     Some(match code {
-        0x20 if k % 4 == 0 && k < DATA_SIZE => Op::LoadData(k),
+        0x20 if k.is_multiple_of(4) && k < DATA_SIZE => Op::LoadData(k),
         // The length of the data.
         0x80 => Op::LoadImmediate(DATA_SIZE),
         0x81 => Op::LoadX(DATA_SIZE),

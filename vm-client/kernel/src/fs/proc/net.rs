@@ -29,9 +29,7 @@ pub(super) const NET: &[Fixed] = &[
     constant!("packet", "sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n"),
     constant!(
         "raw",
-        concat!(
-            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
-        )
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
     ),
     constant!(
         "route",
