@@ -72,7 +72,9 @@ fn options() -> Result<Options> {
             "--engines" => options.engines = value()?.split(',').map(str::to_owned).collect(),
             "--wasm" => options.wasm = Some(value()?),
             "--keep" => options.keep = true,
-            other => bail!("unknown option {other}; there are --seed --programs --cases --batch --engines --wasm --keep"),
+            other => {
+                bail!("unknown option {other}; there are --seed --programs --cases --batch --engines --wasm --keep")
+            }
         }
     }
     Ok(options)
