@@ -40,6 +40,8 @@ pub struct BrowserCode {
     entrance: usize,
     imports: Object,
     instances: Vec<Option<WebAssembly::Instance>>,
+    /// Modules given up since the host was last reminded of them.
+    given_up: u32,
     free: Vec<u32>,
     tail_calls: bool,
     clock: Host,
@@ -56,13 +58,38 @@ impl BrowserCode {
         Reflect::set(&imports, &"env".into(), &env)?;
         let probe = Uint8Array::from(&module::tail_call_probe()[..]);
         let tail_calls = WebAssembly::Module::new(&probe.into()).is_ok();
-        Ok(Self { table: None, entrance: 0, imports, instances: Vec::new(), free: Vec::new(), tail_calls, clock })
+        Ok(Self {
+            table: None,
+            entrance: 0,
+            imports,
+            instances: Vec::new(),
+            given_up: 0,
+            free: Vec::new(),
+            tail_calls,
+            clock,
+        })
     }
 }
 
 fn refused(error: &JsValue) -> InstallError {
     let text = error.dyn_ref::<js_sys::Error>().map(|e| String::from(e.message()));
     InstallError(text.or_else(|| error.as_string()).unwrap_or_else(|| "no reason given".to_owned()))
+}
+
+/// Modules given up between two reminders.
+const REMIND_MODULES: u32 = 128;
+/// What V8 takes for pressure: memory outside of its heap that grew by more than this since it collected.
+const REMIND_BYTES: u32 = 96 << 20;
+
+/// Has the host collect modules that nothing leads to any more. It collects when its heap grows, and this program's hardly
+/// does; buffers count as much as they are long, and one that is never touched costs nothing.
+fn remind() {
+    let make = || -> Result<(), JsValue> {
+        let buffer: Function = Reflect::get(&js_sys::global(), &"ArrayBuffer".into())?.dyn_into()?;
+        Reflect::construct(&buffer, &js_sys::Array::of1(&REMIND_BYTES.into())).map(drop)
+    };
+    // If there is no room for it the host has a reason of its own.
+    let _ = make();
 }
 
 impl CodeHost for BrowserCode {
@@ -124,6 +151,11 @@ impl CodeHost for BrowserCode {
             && place.take().is_some()
         {
             self.free.push(module.0);
+            self.given_up += 1;
+            if self.given_up == REMIND_MODULES {
+                self.given_up = 0;
+                remind();
+            }
         }
     }
 

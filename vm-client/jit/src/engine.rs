@@ -39,7 +39,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threshold: 3000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 48 << 20, x87_fast: false }
+        Self { threshold: 3000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 16 << 20, x87_fast: false }
     }
 }
 
