@@ -90,7 +90,8 @@ export function tests(test, world) {
     const codes = await tab.page.evaluate(async () => {
       const { constructor: Linux } = globalThis.skiff;
       const reason = (promise) => promise.then(() => "none", (error) => error.code);
-      return [await reason(Linux.create({})), await reason(Linux.create({ mounts: [{ type: "dir", path: "/" }] }))];
+      const bare = { type: "ext2", path: "/" };
+      return [await reason(Linux.create({ mounts: [bare] })), await reason(Linux.create({ mounts: [{ type: "dir", path: "/" }] }))];
     });
     assert.deepEqual(codes, ["bad-argument", "bad-argument"]);
   });
