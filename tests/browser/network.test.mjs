@@ -94,5 +94,8 @@ export function tests(test, world) {
       return [await reason(Linux.create({ mounts: [bare] })), await reason(Linux.create({ mounts: [{ type: "dir", path: "/" }] }))];
     });
     assert.deepEqual(codes, ["bad-argument", "bad-argument"]);
+    // Without mounts the root is the page's own server, as CheerpX has it; this page has no worker file beside it, and says so.
+    const bare = await tab.page.evaluate(() => globalThis.skiff.constructor.create({}).then(() => "none", (error) => error.message));
+    assert.match(bare, /worker/);
   });
 }
