@@ -59,7 +59,7 @@ try {
   const times = await page.evaluate(
     async ([names, rounds]) => {
       const module = await import("/open.js");
-      await module.default();
+      await module.default({ module_or_path: new URL("/open_bg.wasm", location.href) });
       const chunks = [];
       for (const name of names) {
         const bytes = new Uint8Array(await (await fetch(`/${name}`)).arrayBuffer());
