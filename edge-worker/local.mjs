@@ -17,13 +17,24 @@ export const NEWEST = "2026-04-26";
 /** Reads of the disk and writes to the bucket at once while it is filled. */
 const AT_ONCE = 16;
 
+/** Analytics Engine's binding as workerd has none of: it writes its points to the log. Miniflare's own drops them. */
+const DATA_SET = `
+class AnalyticsEngineDataset {
+  writeDataPoint(point) { console.log("point: " + JSON.stringify(point)); }
+}
+export default () => new AnalyticsEngineDataset();
+`;
+
 export class LocalWorker {
   #options;
   #miniflare;
   #folder;
   log = [];
 
-  /** Starts the Worker. Everything it keeps lies in a temporary folder. */
+  /**
+   * Starts the Worker. Everything it keeps lies in a temporary folder. With `metrics`, its points for Analytics Engine are lines of
+   * the log that begin with `point: `.
+   */
   static async start(options) {
     if (!existsSync(join(built, "index_bg.wasm"))) {
       throw new Error("the Worker is not built: run `cargo xtask worker build` first");
@@ -44,7 +55,7 @@ export class LocalWorker {
   }
 
   async #config() {
-    const { site, store, kind = "r2", date = NEWEST, port = 0, vars = {} } = this.#options;
+    const { site, store, kind = "r2", date = NEWEST, port = 0, vars = {}, metrics = false } = this.#options;
     const names = ["shim.js", "index.js", "index_bg.wasm"];
     const modules = await Promise.all(
       names.map(async (name) => {
@@ -68,20 +79,27 @@ export class LocalWorker {
         output.setEncoding("utf8").on("data", note);
         errors.setEncoding("utf8").on("data", note);
       },
-      modulesRoot: built,
-      modules,
-      compatibilityDate: date,
-      bindings: { STORE_KIND: kind, ...vars },
-      r2Buckets: { STORE: "store" },
-      durableObjects: { SOCKETS_OBJECT: "SocketObject" },
       defaultPersistRoot: this.#folder,
-      ...(assets && {
-        assets: {
-          directory: assets,
-          binding: "ASSETS",
-          routerConfig: { invoke_user_worker_ahead_of_assets: true, has_user_worker: true },
+      workers: [
+        {
+          name: "skiff",
+          modulesRoot: built,
+          modules,
+          compatibilityDate: date,
+          bindings: { STORE_KIND: kind, ...vars },
+          r2Buckets: { STORE: "store" },
+          durableObjects: { SOCKETS_OBJECT: "SocketObject" },
+          ...(metrics && { wrappedBindings: { METRICS: "metrics" } }),
+          ...(assets && {
+            assets: {
+              directory: assets,
+              binding: "ASSETS",
+              routerConfig: { invoke_user_worker_ahead_of_assets: true, has_user_worker: true },
+            },
+          }),
         },
-      }),
+        ...(metrics ? [{ name: "metrics", modules: true, script: DATA_SET }] : []),
+      ],
     };
   }
 

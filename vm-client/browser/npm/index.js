@@ -26,6 +26,8 @@ const DEFAULT_MEMORY = 512 * 1024 * 1024;
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** A machine that has not answered for so long is told of. */
 const DEFAULT_ANSWER_MS = 20_000;
+/** A browser says no more of a worker that it could not load. */
+const NO_WORKER = "the worker could not be started: its script is not served beside this module, or the page's Content-Security-Policy forbids it";
 
 export class Linux {
   #port;
@@ -101,7 +103,7 @@ export class Linux {
     );
     port.onmessage = ({ data }) => this.#hear(data);
     port.onerror = (event) => {
-      const failure = { code: "crashed", message: event?.message ?? "the worker could not be started" };
+      const failure = { code: "crashed", message: event?.message ?? NO_WORKER };
       // Before the disk is open, whoever waits for it is told.
       const ran = this.disk !== undefined && !this.#closed;
       this.#end(failure);
