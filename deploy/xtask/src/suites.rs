@@ -33,7 +33,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         }
     }
     let suites = |name: &str| wanted.is_empty() || wanted.contains(&name);
-    // Compiles what only a deployment at the edge needs, and runs when it is named.
+    // Takes minutes, and runs when it is named.
     let named = |name: &str| wanted.contains(&name);
     setup::for_tests()?;
     let mut total = Count::default();
@@ -56,8 +56,9 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         client::build()?;
         total.one(check::types());
     }
-    if named("worker") {
+    if suites("worker") {
         say("tests of the Worker in workerd");
+        // Includes what wrangler would deploy to each environment.
         total.one(worker::check());
         demo::run(&["--no-serve".to_owned()])?;
         shell::run(cargo().args([
@@ -81,6 +82,9 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
             tests.arg("--filter").arg(filter);
         }
         total.add(counted(&mut tests, libtest_line)?);
+    }
+    if named("worker") {
+        say("cases of the stream against the Worker, and tabs that boot from it");
         let mut tests = cargo();
         tests.args(["test", "--quiet", "-p", "stream-tests", "--test", "stream"]).env("SKIFF_STREAM", "worker");
         if let Some(filter) = filter {
