@@ -26,6 +26,9 @@ impl Linkage {
     }
 }
 
+/// How programs are compiled; `engines.mjs` reads this too.
+const FLAGS: &str = include_str!("flags");
+
 /// Longest time one program may take, here or there.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -72,7 +75,7 @@ fn image() -> &'static Path {
             let source = programs_dir().join(format!("{name}.c"));
             for linkage in [Linkage::Static, Linkage::Dynamic] {
                 let mut gcc = Command::new("gcc");
-                gcc.args(["-m32", "-O1", "-w", "-pthread", "-msse2", "-fno-pie", "-no-pie"]);
+                gcc.args(FLAGS.split_whitespace());
                 if matches!(linkage, Linkage::Static) {
                     gcc.arg("-static");
                 }
@@ -316,8 +319,13 @@ programs! {
     aio
     auxiliary
     clocks
+    code_generated
+    code_processes
+    code_writes
+    control_cut
     core_file
     credentials
+    deep_recursion
     direct_sockets
     echo_beside_loops
     epoll
@@ -345,6 +353,7 @@ programs! {
     pthreads
     signal_delivery
     signals
+    single_step
     stack_growth
     sysv_ipc
     tcp

@@ -6,8 +6,10 @@
 //!
 //! [`setup`] finds and installs tools ([`wasm_target`], [`apt`], [`node`]), [`client`] builds the browser client, [`demo`]
 //! makes the demo image and serves it, [`worker`] builds, runs and checks the Worker ([`assets`] are what is deployed
-//! beside it), [`smoke`] looks at a deployment from outside, [`suites`] runs every test, [`transcripts`] compares programs
-//! with this computer's Linux, [`fidelity`] does the same with other people's test suites, [`matrix`] writes down what came of both, [`durability`] crashes on purpose, [`faults`] breaks the network, [`soak`] works for hours, [`bench`] measures, [`fuzz`] fuzzes, [`check`] formats and lints.
+//! beside it), [`smoke`] looks at a deployment from outside, [`suites`] runs every test, [`jit`] those of generated code,
+//! [`transcripts`] compares programs with this computer's Linux, [`fidelity`] does the same with other people's test suites,
+//! [`matrix`] writes down what came of both, [`durability`] crashes on purpose, [`faults`] breaks the network, [`soak`] works
+//! for hours, [`bench`] measures, [`fuzz`] fuzzes, [`check`] formats and lints.
 
 mod apt;
 mod assets;
@@ -21,6 +23,7 @@ mod faults;
 mod fidelity;
 mod fuzz;
 mod image;
+mod jit;
 mod matrix;
 mod node;
 mod setup;
@@ -44,7 +47,7 @@ usage: cargo xtask TASK [OPTIONS]
             --rebuild       make the demo image again
             --no-serve      only build
   test    run every test: crates, instruction set, guest programs, file systems, browser
-            SUITE...        only these (native, transcripts, types, deploy, browser, engines; worker when it is named);
+            SUITE...        only these (native, transcripts, jit, types, deploy, browser, engines; worker when it is named);
                             --filter TEXT passes a filter on to each
   transcripts  run the same scripts on this computer's Linux (a Debian i386 chroot) and in Skiff, and compare
             NAME...         only these; --fast: the few that `test` runs; --list: name them all

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{self, cargo, say};
-use crate::{apt, check, client, demo, node, setup, transcripts, worker};
+use crate::{apt, check, client, demo, jit, node, setup, transcripts, worker};
 
 #[derive(Default)]
 struct Count {
@@ -22,12 +22,12 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     while let Some(option) = options.next() {
         match option.as_str() {
             "--filter" => filter = Some(options.next().context("--filter wants a text")?.as_str()),
-            "native" | "transcripts" | "types" | "worker" | "deploy" | "browser" | "engines" => {
+            "native" | "transcripts" | "jit" | "types" | "worker" | "deploy" | "browser" | "engines" => {
                 wanted.push(option.as_str())
             }
             other => {
                 bail!(
-                    "there is no suite {other:?}; there are native, transcripts, types, browser, worker, deploy and engines"
+                    "there is no suite {other:?}; there are native, transcripts, jit, types, browser, worker, deploy and engines"
                 )
             }
         }
@@ -50,6 +50,13 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         say("programs on this computer's Linux and in Skiff");
         let (passed, failed) = transcripts::count(&["--fast".to_owned()])?;
         total.add(Count { passed, failed });
+    }
+    if suites("jit") && filter.is_none() {
+        say("instructions and guest programs on compiled code");
+        let extent = if named("jit") { jit::Extent::All } else { jit::Extent::Some };
+        for mut command in jit::commands(extent)? {
+            total.add(counted(&mut command, libtest_line)?);
+        }
     }
     if suites("types") {
         say("types of the npm package");
