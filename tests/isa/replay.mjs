@@ -19,7 +19,7 @@ import { chromiumThreads } from "./chromium.mjs";
 import { nodeThreads } from "./slice.mjs";
 
 /** Forms in a slice; the random programs' are long and compiled anew for each case. */
-const SLICES = { fuzz: 40, found: 20, mix: 250, mixfp: 250 };
+const SLICES = { fuzz: 60, found: 20, mix: 250, mixfp: 250 };
 const SLICE = 1000;
 /** Forms of a group that are replayed when it has to be fast. */
 const FAST = { fuzz: 40, mix: 250, mixfp: 250 };

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::jit;
 use crate::shell::{self, command, say};
 
 const TARGETS: [&str; 8] =
@@ -55,8 +56,11 @@ fn parse(options: &[String]) -> Result<Options<'_>> {
     Ok(parsed)
 }
 
-/// Runs the targets named, or all.
+/// Runs the targets named, or all; `instructions` are another fuzzer's ([`crate::jit`]).
 pub(crate) fn run(options: &[String]) -> Result<()> {
+    if let Some(("instructions", rest)) = options.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return jit::fuzz(rest);
+    }
     let options = parse(options)?;
     let program = build()?;
     for targets in options.targets.chunks(options.at_once) {

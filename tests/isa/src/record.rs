@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::state::{STACK, State, WINDOW};
 use crate::table::{Form, Group};
-use crate::vectors::{self, FormVectors};
+use crate::vectors::{self, Effort, FormVectors};
 use crate::{generate, home};
 
 /// Bytes of `struct machine` before the FXSAVE image.
@@ -45,7 +45,7 @@ impl Workshop {
     }
 
     /// Records a group and returns its file's content.
-    pub fn record(&self, group: &Group) -> Result<Vec<u8>> {
+    pub fn record(&self, group: &Group, effort: Effort) -> Result<Vec<u8>> {
         let codes = self.assemble(group)?;
         let mut inputs = Vec::new();
         for (form, code) in group.forms.iter().zip(&codes) {
@@ -67,7 +67,7 @@ impl Workshop {
                 .collect();
             forms.push(FormVectors { key: vectors::key(form), code: code.clone(), cases });
         }
-        Ok(vectors::pack(&forms))
+        Ok(vectors::pack(&forms, effort))
     }
 
     fn assemble(&self, group: &Group) -> Result<Vec<Vec<u8>>> {

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use anyhow::{Context, Result, ensure};
 use vm_cpu::{Cpu, Engine, Exception, Exit, F80, Selector, TlsDescriptor};
-use vm_mem::{Access, FaultCause, MmId, Mmu, PAGE_SIZE, Prot, VirtAddr, Vpn};
+use vm_mem::{Access, FaultCause, FrameId, MmId, Mmu, PAGE_SIZE, Prot, VirtAddr, Vpn};
 
+use crate::rng::Rng;
 use crate::state::{CODE_PAGES, STACK, STACK_BASE, State, WINDOW, read_only_byte, writable_window};
 use crate::table::{Form, Group};
 use crate::{generate, home, vectors};
@@ -14,6 +15,8 @@ use crate::{generate, home, vectors};
 /// More instructions than any case has.
 const FUEL: u32 = 50_000;
 const CODE_PAGES_LEN: usize = 2 * PAGE_SIZE;
+/// Frames without a page.
+const SPARE_FRAMES: usize = 4;
 
 /// What a group's replay found.
 #[derive(Debug, Default)]
@@ -56,6 +59,7 @@ pub fn replay_forms(group: &Group, file: &[u8], forms: Range<usize>, engine: &mu
         let rewrite = group.name == "smc" || form.option("rewrite").is_some();
         ensure!(vectors.key == vectors::key(form), "{}: `{}` changed, record again", group.name, form.text);
         ensure!(vectors.cases.len() == form.cases(), "{}: `{}` has other cases, record again", group.name, form.text);
+        board.lay_out(Rng::new("layout", vectors.key));
         let mut failed = 0;
         for (index, case) in vectors.cases.iter().enumerate() {
             let before = generate::input(form, index);
@@ -95,6 +99,9 @@ pub fn replay_forms(group: &Group, file: &[u8], forms: Range<usize>, engine: &mu
 struct Board {
     mmu: Mmu,
     mm: MmId,
+    pages: Vec<(u32, Prot)>,
+    /// More than there are pages, so that neighbours may lie apart.
+    frames: Vec<FrameId>,
 }
 
 impl Board {
@@ -102,12 +109,11 @@ impl Board {
         let mut mmu = Mmu::new(64).map_err(|e| anyhow::anyhow!("{e:?}"))?;
         let mm = mmu.create_space(32);
         mmu.activate(mm);
-        let mut board = Self { mmu, mm };
         let read = Prot { read: true, ..Prot::default() };
         let write = Prot { write: true, ..read };
         // Without NX a 32-bit program could execute data; the recording kernel has it.
         let code = Prot { execute: true, ..write };
-        for (page, prot) in [
+        let pages = vec![
             (CODE_PAGES, code),
             (CODE_PAGES + 0x1000, code),
             (0x2000_0000, write),
@@ -116,21 +122,39 @@ impl Board {
             (0x2001_1000, read),
             (0x2002_0000, write),
             (0x2003_0000, write),
-        ] {
-            board.map(page, prot)?;
-        }
+        ];
+        let frames = (0..pages.len() + SPARE_FRAMES).map(|_| mmu.alloc_zeroed()).collect::<Result<_, _>>();
+        let frames = frames.map_err(|_| anyhow::anyhow!("out of frames"))?;
+        let mut board = Self { mmu, mm, pages, frames };
+        board.map_all();
         Ok(board)
     }
 
-    fn map(&mut self, addr: u32, prot: Prot) -> Result<()> {
-        let frame = self.mmu.alloc_zeroed().map_err(|_| anyhow::anyhow!("out of frames"))?;
-        if !prot.write {
-            for (i, byte) in self.mmu.frame_mut(frame).iter_mut().enumerate() {
-                *byte = read_only_byte(addr + i as u32);
-            }
+    /// Puts the pages into frames of a random choice and order, sometimes; at other times they stay where they are.
+    fn lay_out(&mut self, mut rng: Rng) {
+        if !rng.one_in(2) {
+            return;
         }
-        self.mmu.map(self.mm, VirtAddr(u64::from(addr)).page(), frame, prot);
-        Ok(())
+        for &frame in &self.frames {
+            self.mmu.frame_mut(frame).fill(0);
+        }
+        for at in (1..self.frames.len()).rev() {
+            self.frames.swap(at, rng.below(at as u64 + 1) as usize);
+        }
+        self.map_all();
+    }
+
+    fn map_all(&mut self) {
+        for (&(addr, prot), &frame) in self.pages.iter().zip(&self.frames) {
+            if !prot.write {
+                for (i, byte) in self.mmu.frame_mut(frame).iter_mut().enumerate() {
+                    *byte = read_only_byte(addr + i as u32);
+                }
+            }
+            // The mapping has a reference of its own.
+            self.mmu.retain(frame);
+            self.mmu.map(self.mm, VirtAddr(u64::from(addr)).page(), frame, prot);
+        }
     }
 
     fn write(&mut self, addr: u32, bytes: &[u8]) -> Result<()> {

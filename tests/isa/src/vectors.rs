@@ -190,8 +190,17 @@ pub fn decode(before: &State, bytes: &[u8]) -> Result<State> {
     }
 }
 
+/// How much time packing may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effort {
+    /// For a file that is kept.
+    Small,
+    /// For one that is read once.
+    Quick,
+}
+
 /// Packs a file.
-pub fn pack(forms: &[FormVectors]) -> Vec<u8> {
+pub fn pack(forms: &[FormVectors], effort: Effort) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend((forms.len() as u32).to_le_bytes());
     for form in forms {
@@ -204,7 +213,11 @@ pub fn pack(forms: &[FormVectors]) -> Vec<u8> {
             out.extend(case);
         }
     }
-    miniz_oxide::deflate::compress_to_vec(&out, 9)
+    let level = match effort {
+        Effort::Small => 9,
+        Effort::Quick => 1,
+    };
+    miniz_oxide::deflate::compress_to_vec(&out, level)
 }
 
 /// Unpacks a file.

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use isa_tests::fuzz::{Pools, Program};
 use isa_tests::record::Workshop;
 use isa_tests::replay::{self, Report};
+use isa_tests::vectors::Effort;
 use isa_tests::{Group, home};
 use vm_cpu::Interpreter;
 
@@ -90,7 +91,7 @@ struct Recorded<'a> {
 impl<'a> Recorded<'a> {
     fn new(workshop: &Workshop, programs: &[Program], options: &'a Options) -> Result<Self> {
         let group = Group { name: "fuzz".to_owned(), forms: programs.iter().map(Program::form).collect() };
-        let file = workshop.record(&group)?;
+        let file = workshop.record(&group, Effort::Quick)?;
         Ok(Self { group, file, options })
     }
 

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use isa_tests::record::Workshop;
 use isa_tests::table;
+use isa_tests::vectors::Effort;
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
@@ -12,7 +13,7 @@ fn main() -> Result<()> {
         if !wanted.is_empty() && !wanted.contains(&group.name) {
             continue;
         }
-        let file = workshop.record(&group)?;
+        let file = workshop.record(&group, Effort::Small)?;
         let cases: usize = group.forms.iter().map(|f| f.cases()).sum();
         println!("{:12} {:5} forms {:6} cases {:7} bytes", group.name, group.forms.len(), cases, file.len());
         total += file.len();
