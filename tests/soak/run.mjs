@@ -1,12 +1,13 @@
 // Hours of mixed work, and whether memory stays flat:
-// `node tests/soak/run.mjs --block-server FILE [--minutes N] [--only chromium|node] [--json FILE]`.
+// `node tests/soak/run.mjs --block-server FILE [--minutes N] [--only chromium|node|code] [--image STORE/NAME] [--json FILE]`.
 //
 // Half of the time goes to shell work in a tab of Chromium, half to programs that press on tasks, memory, pipes and files in Node.
+// `--only code` runs in Node code that is never the same (compilers, node, python3, as far as the image has them).
 
 import { writeFile } from "node:fs/promises";
 
 import { World, root, store, tabMemory } from "../browser/world.mjs";
-import { PRESSURE, SHELL } from "./work.mjs";
+import { CODE, PRESSURE, SHELL } from "./work.mjs";
 import { Samples } from "./samples.mjs";
 
 const option = (name, otherwise) => {
@@ -15,11 +16,13 @@ const option = (name, otherwise) => {
 };
 const minutes = Number(option("minutes", "120"));
 const only = option("only");
-const hosts = ["chromium", "node"].filter((name) => !only || name === only);
+const KINDS = { chromium: inChromium, node: inNode, code: codeInNode };
+if (only && !KINDS[only]) throw new Error(`there is no ${only}; there are ${Object.keys(KINDS).join(", ")}`);
+const hosts = only ? [only] : ["chromium", "node"];
 const figures = {};
 for (const host of hosts) {
   const end = performance.now() + (minutes / hosts.length) * 60_000;
-  figures[host] = await (host === "chromium" ? inChromium(end) : inNode(end));
+  figures[host] = await KINDS[host](end);
   console.log(`${host}: ${JSON.stringify(figures[host])}`);
 }
 if (option("json")) await writeFile(option("json"), JSON.stringify({ minutes, ...figures }, null, 1));
@@ -52,19 +55,40 @@ async function inChromium(end) {
 }
 
 async function inNode(end) {
+  return worked(end, PRESSURE);
+}
+
+async function codeInNode(end) {
+  return worked(end, async (sh) => {
+    const there = await Promise.all(CODE.map(async ([needs]) => (await sh(`command -v ${needs}`)).status === 0));
+    const left = CODE.filter((_, at) => !there[at]).map(([needs]) => needs);
+    if (left.length === CODE.length) throw new Error(`the image has none of ${left.join(", ")}`);
+    if (left.length) console.log(`the image has no ${left.join(", ")}`);
+    return CODE.filter((_, at) => there[at]).map(([, command, expected]) => [command, expected]);
+  });
+}
+
+/** Runs commands in a machine of Node; `jobs` are they or are found out with it. */
+async function worked(end, jobs) {
   const { CloudDevice, Linux } = await import(`${root}vm-client/browser/npm/index.js`);
   const { imageUrl, inProcess } = await import(`${root}vm-client/browser/npm/node.js`);
-  const dev = new CloudDevice(imageUrl(`${store}/debian`));
+  const dev = new CloudDevice(imageUrl(option("image", `${store}/debian`)));
   const linux = await Linux.create({ mounts: [{ type: "ext2", path: "/", dev }], worker: inProcess() });
   const samples = new Samples(end);
   const decoder = new TextDecoder();
-  await samples.work(PRESSURE, async ([command, expected]) => {
+  const sh = async (command) => {
     const { stdout, stderr, status } = await linux.run("/bin/bash", ["-c", command], { stdout: "pipe", stderr: "pipe", timeout: 300_000 });
-    const output = decoder.decode(stdout);
-    return status === 0 && expected.test(output) ? null : `${command}: ${status} ${output.slice(0, 200)} ${decoder.decode(stderr).slice(0, 200)}`;
-  }, () => {
+    return { output: decoder.decode(stdout), errors: decoder.decode(stderr), status };
+  };
+  const list = typeof jobs === "function" ? await jobs(sh) : jobs;
+  await samples.work(list, async ([command, expected], round) => {
+    const text = typeof command === "function" ? command(round) : command;
+    const { output, errors, status } = await sh(text);
+    return status === 0 && expected.test(output) ? null : `${text}: ${status} ${output.slice(0, 200)} ${errors.slice(0, 200)}`;
+  }, async () => {
     globalThis.gc?.();
     const { rss, heapUsed, external } = process.memoryUsage();
+    const counts = await linux.profile();
     return {
       process: rss / 1e6,
       heap: heapUsed / 1e6,
@@ -72,6 +96,9 @@ async function inNode(end) {
       guest: (linux.stats?.memory ?? 0) / 1e6,
       tasks: linux.stats?.tasks ?? 0,
       overlay: (linux.stats?.overlayBytes ?? 0) / 1e6,
+      compiled: counts["regions compiled"] ?? 0,
+      evicted: counts["regions evicted"] ?? 0,
+      modules: counts.modules ?? 0,
     };
   });
   await linux.delete();

@@ -16,13 +16,13 @@ export class Samples {
     this.#end = end;
   }
 
-  /** Does the jobs in turn until the time is over; `run` returns what went wrong, or null. */
+  /** Does the jobs in turn until the time is over; `run` gets one and the number of the round, and returns what went wrong, or null. */
   async work(jobs, run, measure) {
     const start = performance.now();
     let next = start;
     while (performance.now() < this.#end) {
       for (const job of jobs) {
-        const wrong = await run(job);
+        const wrong = await run(job, this.#rounds);
         if (wrong) this.#wrong.push(wrong);
         if (performance.now() >= this.#end || this.#wrong.length > 20) return;
         if (performance.now() < next) continue;

@@ -30,3 +30,35 @@ export const PRESSURE = [
   ["sleep 100 & p=$!; kill -9 $p; wait $p 2>/dev/null; echo $?", /^137$/m],
   ["perl -e '@a = map { $_ x 100 } 1..50000; print scalar(@a), \"\\n\"'", /^50000$/m],
 ];
+
+/** Programs of the round's own, so that code is never met twice: what needs which program, and what runs. */
+export const CODE = [
+  ["node", (round) => `node -e '
+let sum = 0;
+for (let n = 0; n < 120; n += 1) {
+  const f = new Function("x", "let s = " + (${round} * 1000 + n) + "; for (let i = 0; i < 20000; i += 1) { s = (s * " + (2 * n + 1) + " + (x ^ i) % " + (n + 3) + ") | 0; if (s % " + (n + 7) + " == 0) s += " + ${round} + " } return s");
+  sum = (sum + f(n)) | 0;
+}
+console.log("made", sum);
+'`, /^made -?\d+$/m],
+  ["gcc", (round) => `cd /tmp && perl - ${round} > d.c <<'E' && gcc -O1 -o d d.c && ./d && rm d d.c
+my $r = shift;
+print "#include <stdio.h>\\n";
+for (1..60) {
+  my ($m, $d) = (2 * $_ + 1, $_ + 3);
+  print "static unsigned f$_(unsigned x) { unsigned s = $r + $_; for (unsigned i = 0; i < 20000; i++) { s = s * $m + (x ^ i) % $d; if (s % $d == $r % $d) s += $r; } return s; }\\n";
+}
+print "int main(void) { unsigned s = 0;\\n";
+print "s += f$_(s);\\n" for 1..60;
+print "printf(\\"made %u\\\\n\\", s); }\\n";
+E`, /^made \d+$/m],
+  ["python3", (round) => `python3 - ${round} <<'E'
+import re, sys
+r = int(sys.argv[1])
+t = 0
+for n in range(200):
+    exec("def f(x):\\n s = x\\n for i in range(300):\\n  s = (s * %d + i) %% %d\\n return s" % (r + n, 1000 + n))
+    t += f(n) + len(re.findall("a%d|b[%d-9]" % (n, n % 9), "a1b2" * 200))
+print("made", t)
+E`, /^made \d+$/m],
+];

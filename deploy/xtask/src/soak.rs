@@ -11,13 +11,13 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
     let mut options = options.iter();
     while let Some(option) = options.next() {
         match option.as_str() {
-            "--minutes" | "--only" | "--json" => {
+            "--minutes" | "--only" | "--image" | "--json" => {
                 let value = options.next().with_context(|| format!("{option} wants a value"))?;
                 passed_on.extend([option.clone(), value.clone()]);
             }
             other => {
                 bail!(
-                    "unknown option {other:?}; usage: cargo xtask soak [--minutes N] [--only chromium|node] [--json FILE]"
+                    "unknown option {other:?}; usage: cargo xtask soak [--minutes N] [--only chromium|node|code] [--image STORE/NAME] [--json FILE]"
                 )
             }
         }
