@@ -153,13 +153,14 @@ impl Mm {
             faults: Cell::default(),
             peak_pages: Cell::new(0),
         });
-        let mut uncommitted = 0;
+        let (mut uncommitted, mut same_code) = (0, true);
         {
             let mut areas = child.areas.borrow_mut();
             let mut mmu = self.memory.mmu().borrow_mut();
             for area in self.areas.borrow().iter() {
                 if area.flags.dont_fork {
                     uncommitted += if area.is_committed() { area.len() / PAGE } else { 0 };
+                    same_code &= !area.prot.execute;
                     continue;
                 }
                 let mut copy = area.clone();
@@ -167,8 +168,13 @@ impl Mm {
                 // Shared pages are found again by the child's own faults.
                 if area.visibility == Visibility::Private && !area.flags.wipe_on_fork {
                     mmu.clone_range(self.id, id, pages(area.start..area.end), Sharing::CopyOnWrite);
+                } else {
+                    same_code &= !area.prot.execute;
                 }
                 areas.insert(copy);
+            }
+            if same_code {
+                mmu.inherit_code(self.id, id);
             }
         }
         child.uncommit(uncommitted);

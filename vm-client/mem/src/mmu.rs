@@ -1,5 +1,6 @@
 //! The memory management unit: all address spaces, and the frames behind them.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::flat::{self, FlatTables, TableId};
@@ -55,6 +56,8 @@ pub struct Mmu {
     pub(crate) code_writes: Vec<(FrameId, Range<u16>)>,
     epoch: u64,
     active_epoch: u64,
+    /// How many spaces have an epoch, where there are several.
+    shared_epochs: BTreeMap<u64, u32>,
     pub(crate) watches: Vec<crate::Watch>,
     pub(crate) watch_hits: u8,
 }
@@ -77,6 +80,7 @@ impl Mmu {
             code_writes: Vec::new(),
             epoch: 0,
             active_epoch: 0,
+            shared_epochs: BTreeMap::new(),
             watches: Vec::new(),
             watch_hits: 0,
         })
@@ -166,6 +170,7 @@ impl Mmu {
             self.deactivate();
         }
         let Some(space) = self.spaces.get_mut(mm.0 as usize).and_then(Option::take) else { return };
+        self.leave_epoch(space.epoch);
         if let Some(flat) = space.flat {
             self.flats.take_back(flat);
         }
@@ -230,6 +235,9 @@ impl Mmu {
         assert!(page.0 >> (self.space(mm).bits - 12) == 0, "the page is inside the address space");
         assert!(self.pool.info(frame).refs > 0, "only a frame in use can be mapped");
         let pte = Pte::new(frame, prot);
+        if prot.execute && self.shares_epoch(mm) {
+            self.bump_epoch(mm);
+        }
         let before = self.space_mut(mm).table.set(page, pte);
         self.rmap.add(&mut self.pool.info_mut(frame).mappings, mm, page);
         if let Some(before) = before {
@@ -273,7 +281,8 @@ impl Mmu {
         if after == before {
             return;
         }
-        if before.has(bits::EXEC) && !after.has(bits::EXEC) {
+        let gains = after.has(bits::EXEC) && self.shares_epoch(mm);
+        if before.has(bits::EXEC) != after.has(bits::EXEC) && (gains || before.has(bits::EXEC)) {
             self.bump_epoch(mm);
         }
         self.set_pte(mm, page, after);
@@ -341,11 +350,22 @@ impl Mmu {
     }
 
     /// Changes with every event that may make an address-to-code translation stale in the active space: unmap, remap or
-    /// loss of execute permission of an executable page. Each space has its own value, and no two spaces ever share one,
-    /// so look-ups keyed by address may be kept for a space that comes back with the same epoch.
+    /// loss of execute permission of an executable page. No two spaces share a value unless one was told to have the
+    /// other's code, so look-ups keyed by address may be kept for a space that comes back with the same epoch.
     #[inline]
     pub fn code_epoch(&self) -> u64 {
         self.active_epoch
+    }
+
+    /// Tells that a space has all executable pages of another at the same addresses and no others, as after fork(2): what
+    /// is known of the other's code holds for it, until its own executable pages change.
+    pub fn inherit_code(&mut self, from: MmId, to: MmId) {
+        let epoch = self.space(from).epoch;
+        *self.shared_epochs.entry(epoch).or_insert(1) += 1;
+        self.space_mut(to).epoch = epoch;
+        if self.active == Some(to) {
+            self.active_epoch = epoch;
+        }
     }
 
     // ---- what the other files of this crate need ----
@@ -416,10 +436,25 @@ impl Mmu {
         self.release(pte.frame());
     }
 
+    /// Whether another space has the same epoch. That has to end before this one gets executable pages the other has not.
+    fn shares_epoch(&self, mm: MmId) -> bool {
+        !self.shared_epochs.is_empty() && self.shared_epochs.contains_key(&self.space(mm).epoch)
+    }
+
+    fn leave_epoch(&mut self, epoch: u64) {
+        if let Some(count) = self.shared_epochs.get_mut(&epoch) {
+            *count -= 1;
+            if *count == 1 {
+                self.shared_epochs.remove(&epoch);
+            }
+        }
+    }
+
     fn bump_epoch(&mut self, mm: MmId) {
         self.epoch += 1;
         let epoch = self.epoch;
-        self.space_mut(mm).epoch = epoch;
+        let old = std::mem::replace(&mut self.space_mut(mm).epoch, epoch);
+        self.leave_epoch(old);
         if self.active == Some(mm) {
             self.active_epoch = epoch;
         }

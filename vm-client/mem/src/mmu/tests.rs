@@ -217,6 +217,38 @@ fn the_code_epoch_is_the_spaces_own_and_moves_when_code_goes_away() {
 }
 
 #[test]
+fn a_copy_knows_the_code_until_one_of_both_gets_more() {
+    let (mut mmu, first) = with_pages(32, &[]);
+    let frame = mmu.alloc_zeroed().unwrap();
+    mmu.map(first, Vpn(2), frame, RWX);
+    let epoch = mmu.code_epoch();
+    let second = mmu.create_space(32);
+    mmu.clone_range(first, second, Vpn(0)..Vpn(16), Sharing::CopyOnWrite);
+    mmu.inherit_code(first, second);
+    let epoch_of = |mmu: &mut Mmu, mm| {
+        mmu.activate(mm);
+        mmu.code_epoch()
+    };
+    assert_eq!([first, second].map(|mm| epoch_of(&mut mmu, mm)), [epoch, epoch]);
+    // The copy gets a page, first without permission to execute it.
+    let frame = mmu.alloc_zeroed().unwrap();
+    mmu.map(second, Vpn(3), frame, RW);
+    assert_eq!(epoch_of(&mut mmu, second), epoch);
+    mmu.protect(second, Vpn(3), RWX);
+    assert_ne!(epoch_of(&mut mmu, second), epoch);
+    // By itself the first may get more.
+    let frame = mmu.alloc_zeroed().unwrap();
+    mmu.map(first, Vpn(4), frame, RWX);
+    assert_eq!(epoch_of(&mut mmu, first), epoch);
+    let third = mmu.create_space(32);
+    mmu.inherit_code(first, third);
+    let frame = mmu.alloc_zeroed().unwrap();
+    mmu.map(first, Vpn(5), frame, RWX);
+    assert_ne!(epoch_of(&mut mmu, first), epoch);
+    assert_eq!(epoch_of(&mut mmu, third), epoch);
+}
+
+#[test]
 fn the_kernels_door_tells_how_far_it_came() {
     let (mut mmu, mm) = with_pages(32, &[1]);
     let other = mmu.create_space(32);
