@@ -69,7 +69,23 @@ export function summary({ about, rows }) {
   const failed = rows.flatMap((row) => Object.entries(row.hosts).filter(([, { error }]) => error).map(([name, { error }]) => `${row.name} on ${name} (${error})`));
   if (failed.length) lines.push(`- failed: ${failed.join(", ")}`);
   if (about.skipped.length) lines.push(`- skipped: ${about.skipped.join("; ")}`);
+  const code = generated({ about, rows });
+  if (code) lines.push(`- ${code}`);
   const versions = Object.values(about.hosts).map(({ version }) => version).filter(Boolean);
   lines.push(`- measured ${about.date} on ${about.processor}${about.quick ? ", quick" : ""}; ${versions.join("; ")}`);
   return lines.join("\n");
+}
+
+/** What code the rows in Chromium made, which run in one machine; undefined where they did not run. */
+export function generated({ about, rows }) {
+  const profile = about.figures?.profile;
+  if (!profile) return undefined;
+  const seconds = rows.flatMap((row) => row.hosts.chromium?.times ?? []).reduce((sum, ms) => sum + ms, 0) / 1000;
+  const [compiled, emitted, ms] = ["guest bytes compiled", "wasm bytes emitted", "compile ms"].map((name) => profile[name] ?? 0);
+  if (!seconds || !compiled) return undefined;
+  return [
+    `code in Chromium: ${figure(emitted / compiled)} bytes of WebAssembly for a byte of x86`,
+    `${figure(ms / seconds)} ms of compiling in a second of guest time (longest ${figure(profile["longest compile ms"])} ms)`,
+    `${figure(profile["code bytes"] / 2 ** 20)} MiB of it in ${profile.modules} modules at the end`,
+  ].join(", ");
 }
