@@ -35,6 +35,7 @@ const CONFIG: Config = Config {
         side: 0x40_0000,
     },
     stack: StackRegisters::Pointer,
+    near: 0,
 };
 
 struct Bytes(Vec<u8>, Unknown);

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use vm_mem::FrameId;
 
-use crate::emit::Exit;
+use crate::emit::Function;
 use crate::host::ModuleId;
 use crate::plan::Region;
 
@@ -28,10 +28,8 @@ pub struct Compiled {
     pub slot: u32,
     /// Its module.
     pub module: ModuleId,
-    /// Its exits.
-    pub exits: Vec<Exit>,
-    /// Bytes of WebAssembly.
-    pub size: usize,
+    /// Its code and exits.
+    pub function: Function,
     /// The blocks it was made from.
     pub blocks: Vec<(FrameId, u32)>,
     /// When it was entered from outside last, in a count of such entries.
@@ -110,7 +108,7 @@ impl Regions {
     /// Adds a region; tells the frames that had none before.
     pub fn add(&mut self, id: RegionId, region: Compiled) -> Vec<FrameId> {
         *self.modules.entry(region.module).or_default() += 1;
-        self.size += region.size;
+        self.size += region.function.code.len();
         for &(start, _) in &region.entries {
             self.by_address.entry(start).or_default().push(id);
         }
@@ -137,7 +135,7 @@ impl Regions {
     pub fn remove(&mut self, id: RegionId) -> Option<(Compiled, Vec<FrameId>)> {
         let region = self.regions.get_mut(id as usize)?.take()?;
         self.free.push(id);
-        self.size -= region.size;
+        self.size -= region.function.code.len();
         for (start, _) in &region.entries {
             if let Some(list) = self.by_address.get_mut(start) {
                 list.retain(|&other| other != id);
@@ -181,6 +179,36 @@ impl Regions {
     /// Whether a block is in some region.
     pub fn has_block(&self, block: (FrameId, u32)) -> bool {
         self.blocks.contains_key(&block)
+    }
+
+    /// Some of the modules that were used longest ago, each with its regions, whose code together has so many bytes at most;
+    /// those that are large already are left out.
+    pub fn old_modules(&self, most_bytes: usize) -> Vec<(ModuleId, Vec<RegionId>)> {
+        let mut all: HashMap<ModuleId, (u64, usize, Vec<RegionId>)> = HashMap::new();
+        for (id, region) in self.iter() {
+            let (used, bytes, regions) = all.entry(region.module).or_default();
+            *used = region.used.max(*used);
+            *bytes += region.function.code.len();
+            regions.push(id);
+        }
+        let mut all: Vec<_> = all.into_iter().filter(|(_, (_, bytes, _))| 2 * bytes <= most_bytes).collect();
+        all.sort_unstable_by_key(|(module, (used, ..))| (*used, module.0));
+        let mut sum = 0;
+        let fitting = all.into_iter().take_while(|(_, (_, bytes, _))| {
+            sum += bytes;
+            sum <= most_bytes
+        });
+        fitting.map(|(module, (_, _, regions))| (module, regions)).collect()
+    }
+
+    /// Notes that the code of regions is in another module.
+    pub fn move_to(&mut self, module: ModuleId, regions: &[RegionId]) {
+        for &id in regions {
+            let Some(region) = self.get_mut(id) else { continue };
+            let old = std::mem::replace(&mut region.module, module);
+            self.leave_module(old);
+            *self.modules.entry(module).or_default() += 1;
+        }
     }
 
     /// How many modules there are.

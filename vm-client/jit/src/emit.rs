@@ -5,19 +5,24 @@
 //! deep calls may still nest and returns [`GO_ON`] (`Core::rip` says where) or [`STOPPED`] (the state says at which
 //! [`Exit`]).
 //!
-//! `ops` has the operations, `flags` the conditions, `memory` loads and stores, `control` edges, calls and exits, `foreign`
-//! assists and what the interpreter does for us, `vector`, `composed`,
-//! `float`, `checks` and `conversion` SSE, `string` what moves blocks, `stack`, `x87` and `x87_fast` the x87.
+//! `slots` has registers and temporaries, `dirty` which of them memory has to get, `ops` the operations, `flags` the
+//! conditions, `memory` and `window` loads and stores, `control` and `dispatch` edges and exits, `calls` calls, `foreign`
+//! assists and what the interpreter does for us, `vector`, `composed`, `float`, `checks` and `conversion` SSE, `string` what
+//! moves blocks, `stack`, `x87` and `x87_fast` the x87.
 
+mod calls;
 mod checks;
 mod composed;
 mod control;
 mod conversion;
+mod dirty;
+mod dispatch;
 mod flags;
 mod float;
 mod foreign;
 mod memory;
 mod ops;
+mod slots;
 mod stack;
 mod string;
 mod vector;
@@ -29,21 +34,22 @@ mod x87_fast;
 use std::collections::HashMap;
 use std::mem::offset_of;
 
+use vm_cpu::Exception;
 use vm_cpu::assist::direct::{self, Direct};
-use vm_cpu::assist::{self, AssistId, Effects};
-use vm_cpu::flags::Flags;
-use vm_cpu::ir::{Code, Form, Op, Size, Slot, VSlot, each_read, written_slot, written_vector};
-use vm_cpu::{Core, Exception, reg};
-use wasm_encoder::{InstructionSink, MemArg, ValType};
+use vm_cpu::assist::{self, Effects};
+use vm_cpu::ir::Op;
+use vm_cpu::reg;
+use wasm_encoder::ValType;
 
-use crate::flow::{FlagState, flag_states, is_division, is_wide_multiplication};
-use crate::plan::{End, Region, Target};
+use crate::flow::{FlagState, flag_states};
+use crate::plan::Region;
 use crate::shape::Shape;
 use crate::state::State;
 use checks::HostFloat;
+use dirty::Dirty;
 use stack::Stack;
 
-pub(crate) use self::control::INDEX_BYTES;
+pub(crate) use self::calls::INDEX_BYTES;
 pub(crate) use self::window::MOST_BYTES;
 
 /// What a function returns when the way on is in `Core::rip`.
@@ -68,6 +74,8 @@ pub struct Config {
     pub x87: Functions,
     /// Which registers point into the stack, as far as is known.
     pub stack: StackRegisters,
+    /// Other registers that point into the stack when the region is entered, a bit for each.
+    pub near: u8,
 }
 
 /// Where the functions of [`direct`] are.
@@ -150,6 +158,8 @@ pub struct Function {
     pub calls_itself: Vec<usize>,
     /// Its exits, by number.
     pub exits: Vec<Exit>,
+    /// Branches of which one way is unlikely: where they are in the code, and whether they are usually taken.
+    pub hints: Vec<(usize, bool)>,
     /// If it wants those of [`crate::x87`] in its module, the functions behind them.
     pub x87: Option<Functions>,
 }
@@ -166,6 +176,7 @@ pub fn function(region: &Region, shape: &Shape, id: u32, config: &Config, number
         code: e.code,
         calls_itself: e.calls_itself,
         exits: e.exits,
+        hints: e.hints,
         x87,
     }
 }
@@ -226,6 +237,7 @@ struct Emitter<'a> {
     code: Vec<u8>,
     calls_itself: Vec<usize>,
     exits: Vec<Exit>,
+    hints: Vec<(usize, bool)>,
     labels: Vec<Label>,
     /// The local of each general register and segment base that the region uses.
     registers: [Option<u32>; 32],
@@ -248,6 +260,9 @@ struct Emitter<'a> {
     dirty: Vec<Dirty>,
     /// The locals of the window: its first address, bytes, distance.
     window: Option<[u32; 3]>,
+    /// Registers with which accesses are likely to be in the window, and whether the access under way is.
+    near: u8,
+    is_near: bool,
     /// Whether anything looks into the flat table.
     wants_table: bool,
     /// Whether RBP points into the stack.
@@ -287,6 +302,7 @@ impl<'a> Emitter<'a> {
             code: Vec::new(),
             calls_itself: Vec::new(),
             exits: Vec::new(),
+            hints: Vec::new(),
             labels: Vec::new(),
             registers: [None; 32],
             written: 0,
@@ -301,6 +317,8 @@ impl<'a> Emitter<'a> {
             flags: FlagState::Dynamic,
             dirty: Vec::new(),
             window: None,
+            near: 0,
+            is_near: false,
             wants_table: true,
             framed: match window::frames(region) {
                 window::Frames::Made => true,
@@ -319,7 +337,11 @@ impl<'a> Emitter<'a> {
         let accesses = shape.order.iter().map(|&node| (node, e.accesses_of(node))).collect::<Vec<_>>();
         let ops = |node: usize| region.nodes[node].found.block.ops.iter().enumerate();
         e.wants_table = accesses.iter().any(|(node, accesses)| ops(*node).any(|(at, op)| accesses.wants_table(at, op)));
-        if accesses.iter().any(|(_, accesses)| accesses.wants_window()) {
+        if config.stack != StackRegisters::Unknown {
+            e.near = config.near | 1 << reg::RSP | u8::from(e.framed) << reg::RBP;
+        }
+        let near = shape.order.iter().any(|&node| ops(node).any(|(_, op)| e.may_be_near(op)));
+        if near || accesses.iter().any(|(_, accesses)| accesses.wants_window()) {
             e.use_window();
         }
         e
@@ -330,320 +352,10 @@ impl<'a> Emitter<'a> {
         window::Accesses::of(&self.region.nodes[node].found.block, self.framed, window)
     }
 
-    /// Finds what may differ from memory where.
-    fn find_dirty(&mut self) {
-        let nodes = &self.region.nodes;
-        let written: Vec<Dirty> = nodes.iter().map(|node| Dirty::by(&node.found.block.ops)).collect();
-        let mut dirty = vec![Dirty::default(); nodes.len()];
-        let mut changed = true;
-        while changed {
-            changed = false;
-            for &node in &self.shape.order {
-                if matches!(nodes[node].end, End::Call(..) | End::CallIndirect(_)) {
-                    continue;
-                }
-                let end = dirty[node].or(written[node]);
-                for target in self.region.targets(node) {
-                    let Target::Node(to) = target else { continue };
-                    let new = dirty[to].or(end);
-                    changed |= new != dirty[to];
-                    dirty[to] = new;
-                }
-            }
-        }
-        // What matters is the end of each node.
-        self.dirty = dirty.into_iter().zip(written).map(|(before, written)| before.or(written)).collect();
-    }
-
-    /// Gives a local to each register that is used.
-    fn find_registers(&mut self) {
-        let mut used = 0u32;
-        let (mut floats, mut x87) = (false, false);
-        for &node in &self.shape.order {
-            for op in &self.region.nodes[node].found.block.ops {
-                each_read(op, |slot| {
-                    if slot < 32 {
-                        used |= 1 << slot;
-                    }
-                });
-                let Dirty { general, .. } = Dirty::by(std::slice::from_ref(op));
-                used |= general;
-                self.written |= general;
-                if assist::block_move(op).is_some() {
-                    used |= 1 << reg::RAX;
-                }
-                each_vector(op, |slot| self.vectors_used |= 1 << (slot & 31));
-                if let Some(slot) = written_vector(op) {
-                    self.vectors_used |= 1 << (slot.0 & 31);
-                    self.vectors_written |= 1 << (slot.0 & 31);
-                }
-                floats |= is_float(op);
-                x87 |= stack::is_x87(op);
-            }
-        }
-        for slot in 0..32u8 {
-            if used >> slot & 1 != 0 && slot != Slot::ZERO.0 {
-                let local = self.new_local(ValType::I32);
-                self.registers[usize::from(slot)] = Some(local);
-            }
-        }
-        if x87 {
-            self.use_stack();
-        }
-        if floats {
-            self.host_float = Some(HostFloat {
-                rounds: self.new_local(ValType::I32),
-                single_limit: self.new_local(ValType::I32),
-                double_limit: self.new_local(ValType::I32),
-            });
-        }
-    }
-
-    fn new_local(&mut self, ty: ValType) -> u32 {
-        self.locals.push(ty);
-        self.locals.len() as u32
-    }
-
-    fn w(&mut self) -> InstructionSink<'_> {
-        InstructionSink::new(&mut self.code)
-    }
-
-    fn const32(&mut self, value: u32) {
-        self.w().i32_const(value as i32);
-    }
-
-    // ---- memory of our own ----
-
-    fn at(&self, address: u32, align: u32) -> MemArg {
-        MemArg { offset: u64::from(address), align, memory_index: 0 }
-    }
-
-    fn state_at(&self, offset: usize) -> MemArg {
-        self.at(self.config.state + offset as u32, 2)
-    }
-
-    fn rip_at(&self) -> MemArg {
-        self.at(self.config.core + offset_of!(Core, rip) as u32, 2)
-    }
-
-    fn fuel_at(&self) -> MemArg {
-        self.at(self.config.core + offset_of!(Core, fuel) as u32, 3)
-    }
-
-    fn slot_at(&self, slot: u8) -> MemArg {
-        self.at(self.config.core + offset_of!(Core, regs) as u32 + 8 * u32::from(slot), 2)
-    }
-
-    /// The flags that arithmetic does not write.
-    fn other_flags_at(&self) -> MemArg {
-        self.at(self.config.core + (offset_of!(Core, flags) + offset_of!(Flags, rest)) as u32, 2)
-    }
-
-    fn mxcsr_at(&self) -> MemArg {
-        self.at(self.config.core + offset_of!(Core, mxcsr) as u32, 2)
-    }
-
-    fn vector_at(&self, slot: u8) -> MemArg {
-        self.at(self.config.core + offset_of!(Core, vec) as u32 + 16 * u32::from(slot & 31), 3)
-    }
-
-    /// Loads a word of the state.
-    fn load_state(&mut self, offset: usize) {
-        let at = self.state_at(offset);
-        self.w().i32_const(0).i32_load(at);
-    }
-
-    // ---- slots ----
-
-    /// Pushes the low 32 bits of a slot.
-    fn get32(&mut self, slot: u8) {
-        if slot == Slot::ZERO.0 {
-            self.w().i32_const(0);
-        } else if let Some(local) = self.register(slot) {
-            self.w().local_get(local);
-        } else {
-            match self.temps.get(&slot).copied() {
-                Some(ValType::I64) => {
-                    let local = self.temp_local(slot, ValType::I64);
-                    self.w().local_get(local).i32_wrap_i64();
-                }
-                _ => {
-                    let local = self.temp_local(slot, ValType::I32);
-                    self.w().local_get(local);
-                }
-            }
-        }
-    }
-
-    /// Pushes all 64 bits of a slot.
-    fn get64(&mut self, slot: u8) {
-        if slot == Slot::ZERO.0 {
-            self.w().i64_const(0);
-        } else if self.temps.get(&slot) == Some(&ValType::I64) {
-            let local = self.temp_local(slot, ValType::I64);
-            self.w().local_get(local);
-        } else {
-            self.get32(slot);
-            self.w().i64_extend_i32_u();
-        }
-    }
-
-    fn register(&self, slot: u8) -> Option<u32> {
-        self.registers.get(usize::from(slot)).copied().flatten()
-    }
-
-    fn temp_local(&mut self, slot: u8, ty: ValType) -> u32 {
-        if let Some(&local) = self.temp_locals.get(&(slot, ty)) {
-            return local;
-        }
-        let local = self.new_local(ty);
-        self.temp_locals.insert((slot, ty), local);
-        local
-    }
-
-    /// Pops a 32-bit value into a slot, all of it.
-    fn set32(&mut self, slot: u8) {
-        let local = match self.register(slot) {
-            Some(local) => local,
-            None => {
-                self.temps.insert(slot, ValType::I32);
-                self.temp_local(slot, ValType::I32)
-            }
-        };
-        self.w().local_set(local);
-    }
-
-    /// Pops a 64-bit value into a slot.
-    fn set64(&mut self, slot: u8) {
-        if let Some(local) = self.register(slot) {
-            self.w().i32_wrap_i64().local_set(local);
-        } else {
-            self.temps.insert(slot, ValType::I64);
-            let local = self.temp_local(slot, ValType::I64);
-            self.w().local_set(local);
-        }
-    }
-
-    /// Pops a 32-bit value into the low bits of a slot, as many as the size says.
-    fn put(&mut self, slot: u8, size: Size) {
-        let mask = match size {
-            Size::B8 => 0xff,
-            Size::B16 => 0xffff,
-            Size::B32 | Size::B64 => return self.set32(slot),
-        };
-        match self.register(slot) {
-            Some(local) => {
-                self.w()
-                    .i32_const(mask)
-                    .i32_and()
-                    .local_get(local)
-                    .i32_const(!mask)
-                    .i32_and()
-                    .i32_or()
-                    .local_set(local);
-            }
-            // Nobody looks above the size of a temporary.
-            None => {
-                self.w().i32_const(mask).i32_and();
-                self.set32(slot);
-            }
-        }
-    }
-
-    /// Pushes the second operand of an operation, 32 bits.
-    fn second32(&mut self, op: &Op) {
-        if op.b == Slot::ZERO.0 {
-            self.w().i32_const(op.imm as i32);
-            return;
-        }
-        self.get32(op.b);
-        if op.imm as i32 != 0 {
-            self.w().i32_const(op.imm as i32).i32_add();
-        }
-    }
-
-    /// Pushes the second operand, 64 bits.
-    fn second64(&mut self, op: &Op) {
-        if op.b == Slot::ZERO.0 {
-            self.w().i64_const(op.imm);
-            return;
-        }
-        self.get64(op.b);
-        if op.imm != 0 {
-            self.w().i64_const(op.imm).i64_add();
-        }
-    }
-
-    // ---- what memory has of the registers ----
-
-    /// Stores one register.
-    fn spill_one(&mut self, slot: u8) {
-        if let Some(local) = self.register(slot) {
-            let at = self.slot_at(slot);
-            self.w().i32_const(0).local_get(local).i32_store(at);
-        }
-    }
-
-    /// Stores the registers that may have changed.
-    fn spill(&mut self) {
-        self.spill_vectors();
-        self.spill_general();
-    }
-
-    /// Stores the registers that may have changed when a node ends.
-    fn spill_at_end(&mut self, node: usize) {
-        let Dirty { general, vectors } = self.dirty[node];
-        for slot in (0..8).filter(|slot| vectors >> slot & 1 != 0) {
-            self.vector_to_memory(VSlot(slot));
-        }
-        for slot in (0..8).filter(|slot| general >> slot & 1 != 0) {
-            self.spill_one(slot);
-        }
-    }
-
-    /// Stores the general registers that may have changed.
-    fn spill_general(&mut self) {
-        for slot in 0..8 {
-            if self.written >> slot & 1 != 0 {
-                self.spill_one(slot);
-            }
-        }
-    }
-
-    /// Loads all registers.
-    fn reload(&mut self) {
-        self.reload_vectors();
-        self.reload_general();
-    }
-
-    /// Loads the general registers.
-    fn reload_general(&mut self) {
-        for slot in 0..32 {
-            if let Some(local) = self.register(slot) {
-                let at = self.slot_at(slot);
-                self.w().i32_const(0).i32_load(at).local_set(local);
-            }
-        }
-    }
-
-    fn spill_fuel(&mut self) {
-        let at = self.fuel_at();
-        self.w().i32_const(0).local_get(local::FUEL).i64_store(at);
-    }
-
-    fn reload_fuel(&mut self) {
-        let at = self.fuel_at();
-        self.w().i32_const(0).i64_load(at).local_set(local::FUEL);
-    }
-
-    // ---- requests ----
-
     /// Calls the runtime with a constant first argument; the others are on the stack already.
     fn request(&mut self) {
         self.w().call(crate::module::REQUEST);
     }
-
-    // ---- exits ----
 
     /// The number of an exit here.
     fn exit_here(&mut self, why: Why) -> u32 {
@@ -659,69 +371,6 @@ impl<'a> Emitter<'a> {
     fn assist_does(op: &Op, effects: Effects) -> bool {
         assist::row(op.assist_number()).effects.contains(effects)
     }
-}
-
-/// Registers that may differ from what memory has of them, a bit for each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Dirty {
-    general: u32,
-    vectors: u32,
-}
-
-impl Dirty {
-    fn or(self, other: Dirty) -> Dirty {
-        Dirty { general: self.general | other.general, vectors: self.vectors | other.vectors }
-    }
-
-    /// What operations write.
-    fn by(ops: &[Op]) -> Dirty {
-        let mut dirty = Dirty::default();
-        for op in ops {
-            if let Some(slot) = written_slot(op).filter(|slot| slot.is_gpr()) {
-                dirty.general |= 1 << slot.0;
-            }
-            if is_wide_multiplication(op) || is_division(op) {
-                dirty.general |= 1 << reg::RAX | 1 << reg::RDX;
-            }
-            if assist::block_move(op).is_some() {
-                dirty.general |= 1 << reg::RCX | 1 << reg::RSI | 1 << reg::RDI;
-            }
-            if stack::is_x87(op) && op.assist_number() == AssistId::X87Register as u16 {
-                // `fnstsw ax`.
-                dirty.general |= 1 << reg::RAX;
-            }
-            if let Some(slot) = written_vector(op) {
-                dirty.vectors |= 1 << (slot.0 & 31);
-            }
-        }
-        dirty
-    }
-}
-
-/// Calls `f` with each vector slot an operation reads.
-fn each_vector(op: &Op, mut f: impl FnMut(u8)) {
-    match op.code.info().form {
-        Form::VMove | Form::VGet => f(op.a),
-        Form::VStore => f(op.dst),
-        Form::Assist => {
-            let operands = assist::row(op.assist_number()).operands.bytes();
-            for (kind, slot) in operands.zip([op.dst, op.a, op.b, op.c]).skip(1) {
-                if kind == b'v' {
-                    f(slot);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Whether an operation is floating-point arithmetic of SSE.
-fn is_float(op: &Op) -> bool {
-    if op.code != Code::Assist {
-        return false;
-    }
-    let row = assist::row(op.assist_number());
-    row.effects.contains(Effects::TRAPS) && row.operands.contains('v')
 }
 
 /// Offsets in the state.

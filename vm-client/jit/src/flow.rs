@@ -8,7 +8,7 @@ use vm_cpu::flags::bit;
 use vm_cpu::ir::{Code, Form, Op, Size, Slot};
 
 use crate::lazy::{Base, Carry, Kind};
-use crate::plan::{End, Region, Target};
+use crate::plan::{End, Otherwise, Region, Target};
 use crate::shape::Shape;
 
 /// What is known of the flags at a point.
@@ -36,8 +36,10 @@ pub fn flag_states(region: &Region, shape: &Shape) -> Vec<FlagState> {
         for &node in &shape.order {
             let Some(start) = states[node].or(next[node]) else { continue };
             let end = block_end(region, node, start);
-            for target in region.targets(node) {
+            for (number, target) in region.targets(node).enumerate() {
                 let Target::Node(to) = target else { continue };
+                let called = number == 1 && matches!(region.nodes[node].end, End::Expect(_, _, Otherwise::Call(_)));
+                let end = if called { FlagState::Static(Kind::MEMORY) } else { end };
                 next[to] = Some(match next[to] {
                     Some(other) if other != end => merged(wants_carry[to]),
                     _ => end,

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use vm_cpu::assist::direct::Direct;
 use wasm_encoder::{
-    CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection, Function as Body,
-    FunctionSection, ImportSection, InstructionSink, MemoryType, Module, NameMap, NameSection, RefType, TableType,
-    TypeSection, ValType,
+    BranchHint, BranchHints, CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection,
+    Function as Body, FunctionSection, ImportSection, InstructionSink, MemoryType, Module, NameMap, NameSection,
+    RefType, TableType, TypeSection, ValType,
 };
 
 use crate::emit::{Function, GO_ON, INDEX_BYTES};
@@ -30,16 +30,20 @@ pub const REQUEST: u32 = 0;
 /// The bytes of a module that puts each function into its slot of the table.
 pub fn module(functions: &[(u32, Function)]) -> Vec<u8> {
     let mut code = CodeSection::new();
-    let mut names = NameMap::new();
+    let (mut names, mut hints) = (NameMap::new(), BranchHints::new());
     let mut add = |function: &Function| {
         let mut body = Body::new_with_locals_types(function.locals.iter().copied());
+        let locals = body.byte_len();
         body.raw(function.code.iter().copied());
         code.function(&body);
+        locals
     };
     let wanted = functions.iter().find_map(|(_, function)| function.x87);
     let brought: &[Direct] = if wanted.is_some() { &x87::LOCAL } else { &[] };
     for what in brought {
-        wanted.iter().for_each(|behind| add(&x87::function(*what, behind)));
+        wanted.iter().for_each(|behind| {
+            add(&x87::function(*what, behind));
+        });
     }
     for (index, (_, function)) in (REQUEST + 1 + brought.len() as u32..).zip(functions) {
         let mut function = function.clone();
@@ -48,10 +52,17 @@ pub fn module(functions: &[(u32, Function)]) -> Vec<u8> {
                 place.copy_from_slice(&padded(index));
             }
         }
-        add(&function);
+        let locals = add(&function);
+        if !function.hints.is_empty() {
+            let hint = |&(at, taken): &(usize, bool)| BranchHint {
+                branch_func_offset: (locals + at) as u32,
+                branch_hint_value: u32::from(taken),
+            };
+            hints.function_hints(index, function.hints.iter().map(hint));
+        }
         names.append(index, &format!("guest {:#x}", function.start));
     }
-    finish(brought, &functions.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), &code, &names)
+    finish(brought, &functions.iter().map(|(slot, _)| *slot).collect::<Vec<_>>(), &code, &names, &hints)
 }
 
 /// A number in as many bytes of LEB128 as the largest need.
@@ -70,7 +81,7 @@ pub fn unlinked(slot: u32) -> Vec<u8> {
     body.raw(bytes);
     let mut code = CodeSection::new();
     code.function(&body);
-    finish(&[], &[slot], &code, &NameMap::new())
+    finish(&[], &[slot], &code, &NameMap::new(), &BranchHints::new())
 }
 
 /// A module that exports `enter`, which takes a slot of the table and an argument and calls the function there.
@@ -112,7 +123,7 @@ pub fn tail_call_probe() -> Vec<u8> {
     module.finish()
 }
 
-fn finish(brought: &[Direct], slots: &[u32], code: &CodeSection, names: &NameMap) -> Vec<u8> {
+fn finish(brought: &[Direct], slots: &[u32], code: &CodeSection, names: &NameMap, hints: &BranchHints) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
     types.ty().function([ValType::I32; 3], [ValType::I32]);
@@ -136,7 +147,11 @@ fn finish(brought: &[Direct], slots: &[u32], code: &CodeSection, names: &NameMap
         elements.active(None, &ConstExpr::i32_const(slot as i32), Elements::Functions(Cow::Owned(numbers.to_vec())));
     }
     let mut module = Module::new();
-    module.section(&types).section(&imports).section(&functions).section(&elements).section(code);
+    module.section(&types).section(&imports).section(&functions).section(&elements);
+    if !hints.is_empty() {
+        module.section(hints);
+    }
+    module.section(code);
     // What profilers of the host show.
     let mut section = NameSection::new();
     section.functions(names);

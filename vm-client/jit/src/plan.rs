@@ -1,11 +1,16 @@
 //! Chooses what to compile: a region is one entry and the blocks it reaches by direct branches, falls and returns from
-//! calls, as far as they were run before and the limits allow.
+//! calls, as far as they were run before and the limits allow. Small functions are part of the regions that call them:
+//! `grow` has how blocks are found.
+
+mod grow;
 
 use std::collections::{HashMap, HashSet};
 
-use vm_cpu::ir::{Block, Code, Form, Op, Slot};
-use vm_cpu::{Mode, reg};
+use vm_cpu::Mode;
+use vm_cpu::ir::Block;
 use vm_mem::FrameId;
+
+pub use self::grow::plan;
 
 /// Where blocks come from.
 pub trait CodeSource {
@@ -61,12 +66,23 @@ pub enum End {
     CallIndirect(Target),
     /// Returns to the address in the slot of its last operation.
     Return,
+    /// Goes to the target if the slot of its last operation has the address, which is likely.
+    Expect(u32, Target, Otherwise),
     /// Goes on at the address in the slot of its last operation; by way of a node that dispatches, if there is one.
     JumpIndirect(Option<usize>),
     /// Goes on at the node of a table of the region whose address is wanted; no block of the guest.
     Dispatch(usize),
     /// Leaves the engine.
     Exit,
+}
+
+/// What a block does whose last operation leads to another address than was expected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Otherwise {
+    /// Goes on there.
+    Jump,
+    /// Calls that address.
+    Call(Target),
 }
 
 impl End {
@@ -76,6 +92,8 @@ impl End {
             End::Jump(a) | End::Call(_, a) | End::CallIndirect(a) => [Some(a), None],
             End::Branch(a, b) => [Some(a), Some(b)],
             End::JumpIndirect(to) => [to.map(Target::Node), None],
+            End::Expect(_, a, Otherwise::Jump) => [Some(a), None],
+            End::Expect(_, a, Otherwise::Call(b)) => [Some(a), Some(b)],
             End::Return | End::Dispatch(_) | End::Exit => [None, None],
         }
         .into_iter()
@@ -84,8 +102,8 @@ impl End {
 
     fn each(&mut self, mut f: impl FnMut(&mut Target)) {
         match self {
-            End::Jump(a) | End::Call(_, a) | End::CallIndirect(a) => f(a),
-            End::Branch(a, b) => {
+            End::Jump(a) | End::Call(_, a) | End::CallIndirect(a) | End::Expect(_, a, Otherwise::Jump) => f(a),
+            End::Branch(a, b) | End::Expect(_, a, Otherwise::Call(b)) => {
                 f(a);
                 f(b);
             }
@@ -101,6 +119,8 @@ pub struct Node {
     pub found: Found,
     /// How it ends.
     pub end: End,
+    /// Whether it belongs to a function that the region calls.
+    pub inlined: bool,
 }
 
 impl Node {
@@ -162,9 +182,9 @@ impl Region {
         pages
     }
 
-    /// Its blocks, each with its frame.
+    /// Its own blocks, each with its frame.
     pub fn blocks(&self) -> Vec<(FrameId, u32)> {
-        let code = self.nodes.iter().filter(|node| node.is_code());
+        let code = self.nodes.iter().filter(|node| node.is_code() && !node.inlined);
         code.map(|node| (node.found.frame, node.start())).collect()
     }
 
@@ -213,73 +233,6 @@ impl Region {
     }
 }
 
-/// Plans the region at an address; nothing when there is no code to be had.
-pub fn plan(source: &mut dyn CodeSource, entry: u32, limits: Limits) -> Option<Region> {
-    let mut found: Vec<Found> = vec![source.block(entry, usize::MAX)?];
-    let mut at: HashMap<u32, usize> = HashMap::from([(entry, 0)]);
-    let mut ops = found[0].block.ops.len();
-    let mut next = 0;
-    // Where jumps through registers lead, by the address behind the jump.
-    let mut jumps: HashMap<u32, Vec<u32>> = HashMap::new();
-    while let Some(this) = found.get(next) {
-        next += 1;
-        let mut targets: Vec<u32> = addresses(&this.block).collect();
-        let mut room = limits;
-        if end(&this.block, &HashMap::new()) == End::JumpIndirect(None) {
-            let behind = this.block.end() as u32;
-            targets = source.jumps_from(behind);
-            let compiled = targets.iter().filter(|&&target| source.is_entry(target)).count();
-            if targets.len() >= FEWEST && 2 * compiled <= targets.len() {
-                jumps.insert(behind, targets.clone());
-            } else {
-                targets.clear();
-            }
-        }
-        if !jumps.is_empty() {
-            // What dispatches is slow in pieces.
-            room = Limits { blocks: 4 * limits.blocks, ops: 4 * limits.ops };
-        }
-        for target in targets {
-            if at.contains_key(&target) || found.len() >= room.blocks || ops >= room.ops {
-                continue;
-            }
-            if !source.is_warm(target) {
-                continue;
-            }
-            if let Some(block) = source.block(target, usize::MAX) {
-                at.insert(target, found.len());
-                ops += block.block.ops.len();
-                found.push(block);
-            }
-        }
-    }
-    // A block into whose middle another leads ends there, so that nothing is compiled twice.
-    let mut starts: Vec<u32> = at.keys().copied().collect();
-    starts.sort_unstable();
-    for this in &mut found {
-        let start = this.block.start as u32;
-        let after = starts.partition_point(|&s| s <= start);
-        let Some(&other) = starts.get(after) else { continue };
-        let offset = u64::from(other.wrapping_sub(start));
-        if offset >= u64::from(this.block.len) {
-            continue;
-        }
-        if let Some(insns) = this.block.insns.iter().position(|i| u64::from(i.offset) == offset)
-            && let Some(shorter) = source.block(start, insns)
-        {
-            *this = shorter;
-        }
-    }
-    let nodes = found.into_iter().map(|found| {
-        let end = end(&found.block, &at);
-        Node { found, end }
-    });
-    let mut region = Region { nodes: nodes.collect(), tables: Vec::new(), entry: 0, detours: HashSet::new() };
-    region.dispatch(&jumps, &at);
-    region.make_entries();
-    Some(region)
-}
-
 /// A jump through a register that led to fewer addresses is left to the table by address.
 const FEWEST: usize = 2;
 
@@ -299,7 +252,11 @@ impl Region {
     fn make_entries(&mut self) {
         let mut returns: Vec<usize> = Vec::new();
         for node in &self.nodes {
-            if let End::Call(_, Target::Node(to)) | End::CallIndirect(Target::Node(to)) = node.end {
+            if let End::Call(_, Target::Node(to))
+            | End::CallIndirect(Target::Node(to))
+            | End::Expect(_, _, Otherwise::Call(Target::Node(to))) = node.end
+                && !self.nodes[to].inlined
+            {
                 returns.push(to);
             }
         }
@@ -316,8 +273,10 @@ impl Region {
 
     /// Lets the entry, which dispatches, lead to a node.
     fn dispatch_to(&mut self, node: usize) {
+        // Where one address is in several functions that are part of this, the first will do.
+        let start = self.nodes[node].start();
         if let End::Dispatch(table) = self.nodes[self.entry].end
-            && !self.tables[table].contains(&node)
+            && !self.tables[table].iter().any(|&other| self.nodes[other].start() == start)
         {
             self.tables[table].push(node);
         }
@@ -342,7 +301,7 @@ impl Region {
     fn add_dispatcher(&mut self, targets: Vec<usize>) -> usize {
         let block = Block { start: 0, len: 0, mode: Mode::I386, insns: Vec::new(), ops: Vec::new() };
         let found = Found { block, frame: FrameId(u32::MAX), second: None };
-        self.nodes.push(Node { found, end: End::Dispatch(self.tables.len()) });
+        self.nodes.push(Node { found, end: End::Dispatch(self.tables.len()), inlined: false });
         self.tables.push(targets);
         self.nodes.len() - 1
     }
@@ -352,7 +311,7 @@ impl Region {
         let mut groups: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
         for (from, node) in self.nodes.iter().enumerate() {
             let Some(targets) = jumps.get(&(node.found.block.end() as u32)) else { continue };
-            if node.end != End::JumpIndirect(None) {
+            if node.end != End::JumpIndirect(None) || node.inlined {
                 continue;
             }
             let mut sources = vec![from];
@@ -377,55 +336,4 @@ impl Region {
             }
         }
     }
-}
-
-/// The addresses that a block leads to directly.
-fn addresses(block: &Block) -> impl Iterator<Item = u32> + use<> {
-    let nothing = HashMap::new();
-    end(block, &nothing).targets().filter_map(|target| match target {
-        Target::Out(address) => Some(address),
-        Target::Node(_) => None,
-    })
-}
-
-fn end(block: &Block, at: &HashMap<u32, usize>) -> End {
-    let target = |address: u64| {
-        let address = address as u32;
-        at.get(&address).map_or(Target::Out(address), |&node| Target::Node(node))
-    };
-    let Some(last) = block.ops.last() else { return End::Exit };
-    let behind = block.end();
-    match last.code.info().form {
-        Form::Jump if last.imm as u64 != behind && pushes(block, behind) => End::Call(last.imm as u32, target(behind)),
-        Form::Jump => End::Jump(target(last.imm as u64)),
-        Form::JumpReg if pushes(block, behind) => End::CallIndirect(target(behind)),
-        Form::JumpReg if pops(block, last) => End::Return,
-        Form::JumpReg => End::JumpIndirect(None),
-        Form::Branch | Form::BranchReg => End::Branch(target(last.imm as u64), target(behind)),
-        _ => End::Exit,
-    }
-}
-
-const RSP: u8 = reg::RSP as u8;
-
-/// The operations of the last instruction.
-fn last_insn(block: &Block) -> &[Op] {
-    let range = block.ops_of(block.insns.len().saturating_sub(1));
-    block.ops.get(range).unwrap_or_default()
-}
-
-/// Whether the last instruction pushes the address behind it, as calls do.
-fn pushes(block: &Block, address: u64) -> bool {
-    last_insn(block).iter().any(|op| {
-        op.code == Code::StoreI32
-            && op.a == RSP
-            && op.b == Slot::ZERO.0
-            && op.store_disp() == -4
-            && op.store_value() as u32 == address as u32
-    })
-}
-
-/// Whether the jump goes where the top of the stack said, as returns do.
-fn pops(block: &Block, jump: &Op) -> bool {
-    last_insn(block).iter().any(|op| op.code == Code::Load32 && op.dst == jump.a && op.a == RSP && op.imm == 0)
 }

@@ -17,9 +17,12 @@ pub struct Profile {
     pub guest_bytes: u64,
     pub wasm_bytes: u64,
     pub compile_ms: f64,
+    pub install_ms: f64,
     pub longest_compile_ms: f64,
     pub invalidated: u64,
     pub evicted: u64,
+    pub merged: u64,
+    pub merge_ms: f64,
     pub slow_loads: u64,
     pub slow_stores: u64,
     pub code_stores: u64,
@@ -68,6 +71,7 @@ impl Profile {
             ("wasm bytes emitted", self.wasm_bytes),
             ("regions invalidated", self.invalidated),
             ("regions evicted", self.evicted),
+            ("modules put together", self.merged),
             ("slow loads", self.slow_loads),
             ("slow stores", self.slow_stores),
             ("stores to code", self.code_stores),
@@ -81,6 +85,8 @@ impl Profile {
         let mut figures: Vec<(String, f64)> = counts.iter().map(|(name, n)| ((*name).to_owned(), *n as f64)).collect();
         figures.push(("interpreter ms, sampled".to_owned(), self.interpreter_ms));
         figures.push(("compile ms".to_owned(), self.compile_ms));
+        figures.push(("of which the host's".to_owned(), self.install_ms));
+        figures.push(("ms of putting modules together".to_owned(), self.merge_ms));
         figures.push(("longest compile ms".to_owned(), self.longest_compile_ms));
         figures
     }

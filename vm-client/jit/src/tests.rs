@@ -8,7 +8,7 @@ use wasmparser::{Validator, WasmFeatures};
 
 use crate::emit::{self, Config, Function, Functions, Numbers, StackRegisters};
 use crate::module;
-use crate::plan::{CodeSource, End, Found, Limits, Region, Target, plan};
+use crate::plan::{CodeSource, End, Found, Limits, Otherwise, Region, Target, plan};
 use crate::shape::Shape;
 
 const BASE: u32 = 0x1000;
@@ -67,6 +67,7 @@ fn emitted(code: &[u8], jumps: &[u32], x87_fast: bool) -> (Region, Function) {
         x87_fast,
         x87: Functions::from(1),
         stack: StackRegisters::Frame,
+        near: 1,
     };
     let function = emit::function(&region, &shape, 3, &config, &mut Counted::default());
     (region, function)
@@ -105,11 +106,38 @@ fn a_loop_is_one_region_with_one_way_back() {
 
 #[test]
 fn calls_are_told_from_jumps_and_go_on_behind() {
-    // call +1; nop; ret; and the idiom that asks for the instruction pointer: call 0; pop ebx; ret
-    let (region, _) = validated(&[0xe8, 0x01, 0, 0, 0, 0x90, 0xc3]);
+    // call +1; nop; sysenter; and the idiom that asks for the instruction pointer: call 0; pop ebx; ret
+    let (region, _) = validated(&[0xe8, 0x01, 0, 0, 0, 0x90, 0x0f, 0x34]);
     assert_eq!(region.nodes[0].end, End::Call(BASE + 6, Target::Node(1)));
     let (region, _) = validated(&[0xe8, 0, 0, 0, 0, 0x5b, 0xc3]);
     assert_eq!(region.nodes[0].end, End::Jump(Target::Node(1)));
+}
+
+#[test]
+fn small_functions_are_copied_to_their_callers() {
+    // call f; call f; ret; f: mov ebx, [esp]; ret
+    let (region, _) = validated(&[0xe8, 6, 0, 0, 0, 0xe8, 1, 0, 0, 0, 0xc3, 0x8b, 0x1c, 0x24, 0xc3]);
+    let copies: Vec<&crate::plan::Node> = region.nodes.iter().filter(|node| node.inlined).collect();
+    assert_eq!(copies.iter().map(|node| node.start()).collect::<Vec<_>>(), [BASE + 11, BASE + 11]);
+    for (node, back) in copies.iter().zip([BASE + 5, BASE + 10]) {
+        let End::Expect(address, Target::Node(to), Otherwise::Jump) = node.end else { panic!("{:?}", node.end) };
+        assert_eq!((address, region.nodes[to].start()), (back, back));
+    }
+    assert!(region.nodes.iter().all(|node| !matches!(node.end, End::Call(..))));
+}
+
+#[test]
+fn what_links_programs_becomes_a_call_or_the_function_it_leads_to() {
+    // call stub; ret; stub: jmp [0x9000]; nop; f: inc eax; ret; g: sysenter
+    let code = [0xe8, 1, 0, 0, 0, 0xc3, 0xff, 0x25, 0, 0x90, 0, 0, 0x90, 0x40, 0xc3, 0x0f, 0x34];
+    let stub = |region: &Region| region.nodes.iter().find(|node| node.start() == BASE + 6).map(|node| node.end);
+    let (region, _) = validated_with(&code, &[BASE + 13]);
+    let Some(End::Expect(to, Target::Node(copy), Otherwise::Call(Target::Node(_)))) = stub(&region) else {
+        panic!("{:?}", stub(&region));
+    };
+    assert_eq!((to, region.nodes[copy].start()), (BASE + 13, BASE + 13));
+    let (region, _) = validated_with(&code, &[BASE + 15]);
+    assert!(matches!(stub(&region), Some(End::CallIndirect(Target::Node(_)))));
 }
 
 #[test]

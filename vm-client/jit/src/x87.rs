@@ -34,7 +34,7 @@ pub fn function(what: Direct, functions: &Functions) -> Function {
         Direct::ToDouble => vec![I32, I64, I64, I32],
         _ => vec![I32, I32, I64, I64, I64, I64, I32, I32, I32],
     };
-    Function { start: 0, locals, code: w.code, calls_itself: Vec::new(), exits: Vec::new(), x87: None }
+    Function { locals, code: w.code, ..Function::default() }
 }
 
 /// Locals of functions of two numbers.

@@ -166,7 +166,7 @@ impl Mmu {
             return None;
         }
         // SAFETY: a word that is not zero leads to a frame that was handed out.
-        Some(unsafe { self.base.add((addr.0 as u32).wrapping_add(distance) as usize) })
+        Some(unsafe { self.base.add((addr.0 as u32).wrapping_add(distance & !flat::GOES_ON) as usize) })
     }
 
     #[cold]

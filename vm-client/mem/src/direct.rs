@@ -2,8 +2,8 @@
 //! its accesses.
 //!
 //! Addresses are handed out as numbers. Generated code lives in the same memory as this crate and keeps to the rules of
-//! `access`: a word that is not zero is what to add to an address of its page for the
-//! offset from the first frame, and is never followed across the end of the page.
+//! `access`: a word that is not zero is, but for [`GOES_ON`], what to add to an address of its page for the offset from the
+//! first frame, and is followed across the end of the page only where it has that bit.
 
 use std::ops::Range;
 
@@ -12,6 +12,9 @@ use crate::{Access, FrameId, Mmu, PAGE_SIZE, PageFault, VirtAddr};
 
 /// How many bytes behind the flat table's words for loads those for stores are.
 pub const STORE_WORDS: u32 = (flat::STORES * 4) as u32;
+
+/// The bit of a word that lets accesses go over the end of the page.
+pub const GOES_ON: u32 = flat::GOES_ON;
 
 /// Pages that follow each other, are writable and whose frames follow each other too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +37,7 @@ impl Mmu {
         let word = |page: u32| {
             // SAFETY: `fast_limit` is not zero, so `fast_words` is the active space's table of two times WORDS words, and
             // page numbers of 32-bit addresses are below WORDS.
-            unsafe { self.fast_words.add(flat::STORES + page as usize).read() }
+            unsafe { self.fast_words.add(flat::STORES + page as usize).read() & !GOES_ON }
         };
         let page = (addr.0 >> 12) as u32;
         let distance = word(page);
@@ -50,6 +53,11 @@ impl Mmu {
             last += 1;
         }
         (last < flat::WORDS as u32 - 1).then(|| Run { start: first << 12, len: (last - first + 1) << 12, distance })
+    }
+
+    /// Changes whenever a run that [`Mmu::writable_run`] told may be none any more.
+    pub fn runs_stamp(&self) -> (u32, u64) {
+        (self.active().map_or(u32::MAX, |mm| mm.0), self.flats.lost)
     }
 
     /// The address of the active space's flat table, if it has one. Valid until another space becomes active.

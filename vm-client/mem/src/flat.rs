@@ -1,8 +1,10 @@
 //! Flat tables: two words a page for the whole 32-bit space, lent to recently run address spaces.
 //!
 //! One word is for loads, one for stores: what to add to an address of the page for the offset from the first frame, or
-//! zero when the access needs the slow path. A table is 8 MiB of which the host commits only touched pieces. It is filled on the slow path; the list of touched
-//! pieces makes taking it back cost what was touched.
+//! zero when the access needs the slow path. As that is a multiple of the page size there is room for a bit: [`GOES_ON`]
+//! says that the next page has the same word, so that an access may go over the end of this one. A table is 8 MiB of which
+//! the host commits only touched pieces. It is filled on the slow path; the list of touched pieces makes taking it back
+//! cost what was touched.
 
 use crate::reserve::{Region, ReserveError};
 use crate::table::bits;
@@ -14,6 +16,8 @@ const TABLES: usize = 16;
 pub(crate) const WORDS: u64 = 1 << 20;
 /// Where the words for stores begin, behind those for loads.
 pub(crate) const STORES: usize = WORDS as usize;
+/// The bit of a word that is not zero for pages whose accesses may go over their end.
+pub(crate) const GOES_ON: u32 = 1;
 /// Words in a piece: one host page.
 const PIECE_WORDS: usize = 1024;
 const PIECES: usize = WORDS as usize / PIECE_WORDS;
@@ -65,12 +69,14 @@ impl FlatTable {
 pub(crate) struct FlatTables {
     tables: Vec<FlatTable>,
     now: u64,
+    /// How often a word for stores was changed that was not zero.
+    pub(crate) lost: u64,
 }
 
 impl FlatTables {
     /// Makes the first table, so that there is always one to lend.
     pub(crate) fn new() -> Result<Self, ReserveError> {
-        Ok(Self { tables: vec![FlatTable::new()?], now: 0 })
+        Ok(Self { tables: vec![FlatTable::new()?], now: 0, lost: 0 })
     }
 
     /// Lends a table to an address space; when it was taken from another one, tells which.
@@ -90,6 +96,7 @@ impl FlatTables {
         });
         let table = &mut self.tables[index];
         table.clear();
+        self.lost += 1;
         let loser = table.owner.replace(to);
         let id = TableId(index as u8);
         self.touch(id);
@@ -100,6 +107,7 @@ impl FlatTables {
     pub(crate) fn take_back(&mut self, id: TableId) {
         let table = &mut self.tables[id.0 as usize];
         table.clear();
+        self.lost += 1;
         table.owner = None;
     }
 
@@ -130,11 +138,30 @@ impl FlatTables {
         table.touched[piece / 64] |= bit;
         let distance = (word & bits::FRAME).wrapping_sub((index << 12) as u32);
         for (half, bit) in [(0, bits::READ), (STORES, bits::WRITE)] {
-            let word = if word & bit != 0 { distance } else { 0 };
-            // SAFETY: `index` is below WORDS, half the length of the table, and `&mut self` excludes other accesses.
-            unsafe { table.words().add(half + index).write(word) };
+            let distance = (word & bit != 0).then_some(distance);
+            let at = |index: usize| table.words().wrapping_add(half + index);
+            // SAFETY: page numbers below WORDS are inside either half, and `&mut self` excludes other accesses.
+            unsafe {
+                if half == STORES {
+                    let old = at(index).read() & !GOES_ON;
+                    self.lost += u64::from(old != 0 && Some(old) != distance);
+                }
+                let next = if index + 1 < WORDS as usize { at(index + 1).read() } else { 0 };
+                at(index).write(distance.map_or(0, |distance| joined(distance, next)));
+                let before = if index > 0 { at(index - 1).read() } else { 0 };
+                if before != 0 {
+                    at(index - 1).write(joined(before & !GOES_ON, distance.unwrap_or(0)));
+                }
+            }
         }
     }
+}
+
+/// The word of a page with this distance, where the next page has that word.
+fn joined(distance: u32, next: u32) -> u32 {
+    // A distance of zero cannot be told from none, and takes the slow path.
+    let goes_on = distance != 0 && next != 0 && next & !GOES_ON == distance;
+    if goes_on { distance | GOES_ON } else { distance }
 }
 
 #[cfg(test)]
@@ -145,6 +172,28 @@ mod tests {
         assert!(page < 2 * WORDS as usize);
         // SAFETY: inside the table, and no write runs at the same time.
         unsafe { tables.words(id).add(page).read() }
+    }
+
+    #[test]
+    fn a_word_tells_whether_the_next_page_goes_on() {
+        let mut tables = FlatTables::new().unwrap();
+        let (id, _) = tables.lend(MmId(0));
+        let both = bits::READ | bits::WRITE;
+        for page in 0..3u64 {
+            tables.set(id, Vpn(0x100 + page), (0x5000 + 0x1000 * page as u32) | both);
+        }
+        let bit = |tables: &FlatTables, page: usize| word(tables, id, page) & GOES_ON;
+        for half in [0, STORES] {
+            assert_eq!([0, 1, 2].map(|page| bit(&tables, half + 0x100 + page)), [1, 1, 0]);
+        }
+        // Not to be stored to any more, then elsewhere, then gone.
+        tables.set(id, Vpn(0x101), 0x6000 | bits::READ);
+        assert_eq!((bit(&tables, 0x100), bit(&tables, STORES + 0x100)), (1, 0));
+        tables.set(id, Vpn(0x101), 0x9000 | both);
+        assert_eq!([0x100, 0x101, STORES + 0x100].map(|page| bit(&tables, page)), [0, 0, 0]);
+        tables.set(id, Vpn(0x101), 0x6000 | both);
+        tables.set(id, Vpn(0x102), 0);
+        assert_eq!([0x100, 0x101, 0x102].map(|page| bit(&tables, page)), [1, 0, 0]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod tlb;
 mod watch;
 
 pub use addr::{Access, FaultCause, FrameId, MmId, PAGE_SIZE, PageFault, Prot, Scalar, VirtAddr, Vpn};
-pub use direct::{Run, STORE_WORDS};
+pub use direct::{GOES_ON, Run, STORE_WORDS};
 pub use frame::OutOfFrames;
 pub use mmu::{Mapping, Mmu, Sharing};
 pub use reserve::ReserveError;

@@ -407,20 +407,23 @@ impl Emitter<'_> {
                 }
                 self.w().i32_and();
             }
-            self.w().i32_eqz().br_if(0);
+            self.w().i32_eqz();
+            self.br_if(0, false);
             return;
         }
         self.push_ordinary(result, shape);
-        self.w().i32_eqz().br_if(0);
+        self.w().i32_eqz();
+        self.br_if(0, false);
         // Zeros are left to the second look with the denormal numbers: both are below.
         for value in operands {
             if shape == Shape::Sd {
                 self.w().local_get(*value).i64_reinterpret_f64().i64_const(32).i64_shr_u().i32_wrap_i64();
-                self.w().i32_const(1).i32_shl().i32_const(1 << 21).i32_lt_u().br_if(0);
+                self.w().i32_const(1).i32_shl().i32_const(1 << 21).i32_lt_u();
             } else {
                 self.w().local_get(*value).i32_reinterpret_f32().i32_const(1).i32_shl();
-                self.w().i32_const(1 << 24).i32_lt_u().br_if(0);
+                self.w().i32_const(1 << 24).i32_lt_u();
             }
+            self.br_if(0, false);
         }
     }
 }

@@ -8,20 +8,14 @@ use wasm_encoder::BlockType;
 
 use super::{Emitter, GO_ON, Label, Place, STOPPED, Why, local, state_offset};
 use crate::flow::FlagState;
-use crate::plan::{End, Target};
-use crate::state::{DEPTH, LOOKUP_ENTRIES};
-
-/// The code of `call`.
-const CALL: u8 = 0x10;
-/// Bytes for the index of a function that is not known yet.
-pub(crate) const INDEX_BYTES: usize = 5;
+use crate::plan::{End, Otherwise, Target};
 
 /// Stops with [`STOPPED`]; `WHERE` is the number of the exit. What the local is at the start.
 const STOP: i32 = 0;
 /// Goes on at `WHERE` by way of whoever called.
 const LEAVE: i32 = 1;
 /// Goes on at `WHERE`, in another function if the table knows one.
-const LOOK_UP: i32 = -1;
+pub(super) const LOOK_UP: i32 = -1;
 /// Goes on at `WHERE`, in the function of a cell.
 const LINK: i32 = 2;
 
@@ -80,7 +74,7 @@ impl Emitter<'_> {
     }
 
     /// How many constructs outwards a label is.
-    fn depth_of(&self, label: Label) -> u32 {
+    pub(super) fn depth_of(&self, label: Label) -> u32 {
         let found = self.labels.iter().rev().position(|&l| l == label);
         found.expect("branches lead to open constructs only") as u32
     }
@@ -99,7 +93,7 @@ impl Emitter<'_> {
         if let End::Dispatch(table) = node.end {
             return self.dispatch(number, &region.tables[table]);
         }
-        if block.ops.iter().any(super::is_float) {
+        if block.ops.iter().any(super::dirty::is_float) {
             self.reload_mxcsr();
         }
         self.accesses = self.accesses_of(number);
@@ -137,7 +131,7 @@ impl Emitter<'_> {
     fn end_of_insn(&mut self) {
         if self.may_leave {
             self.load_leave();
-            self.open_if(None);
+            self.open_unlikely_if();
             let (next, undone) = (self.place.next, i64::from(self.place.left) - 1);
             self.w().local_get(local::FUEL).i64_const(undone).i64_add().local_set(local::FUEL);
             self.const32(next);
@@ -173,6 +167,12 @@ impl Emitter<'_> {
                 } else {
                     self.branch_taken(op);
                 }
+                // What is not in the region was hardly ever run.
+                match (taken, behind) {
+                    (Target::Out(_), Target::Node(_)) => self.hint(false),
+                    (Target::Node(_), Target::Out(_)) => self.hint(true),
+                    _ => {}
+                }
                 self.open_if(None);
                 let flags = self.flags;
                 self.edge(number, taken);
@@ -188,16 +188,29 @@ impl Emitter<'_> {
             End::CallIndirect(target) => {
                 self.get32(op.a);
                 self.w().local_set(local::WHERE);
-                self.before_call(number, |e| {
-                    e.w().local_get(local::WHERE);
-                });
-                self.call_looked_up();
-                self.after_call(number, target);
+                self.call_where(number, target);
             }
             End::Return => {
                 self.get32(op.a);
                 self.w().local_set(local::WHERE);
                 self.return_from(number);
+            }
+            End::Expect(address, likely, otherwise) => {
+                self.get32(op.a);
+                self.w().local_tee(local::WHERE).i32_const(address as i32).i32_eq();
+                self.hint(true);
+                self.open_if(None);
+                let flags = self.flags;
+                self.edge(number, likely);
+                self.close();
+                self.flags = flags;
+                match otherwise {
+                    Otherwise::Jump => {
+                        self.w().i32_const(LOOK_UP).local_set(local::HOW);
+                        self.leave_by_exit();
+                    }
+                    Otherwise::Call(behind) => self.call_where(number, behind),
+                }
             }
             End::JumpIndirect(way) => {
                 self.get32(op.a);
@@ -226,7 +239,7 @@ impl Emitter<'_> {
             return;
         }
         self.load_leave();
-        self.open_if(None);
+        self.open_unlikely_if();
         address(self);
         self.w().local_set(local::WHERE).i32_const(LEAVE).local_set(local::HOW);
         self.leave_by_exit();
@@ -234,7 +247,7 @@ impl Emitter<'_> {
     }
 
     /// Goes along an edge.
-    fn edge(&mut self, from: usize, target: Target) {
+    pub(super) fn edge(&mut self, from: usize, target: Target) {
         let to = match target {
             Target::Out(address) => return self.link(address),
             Target::Node(to) if self.region.detours.contains(&(from, to)) => {
@@ -249,7 +262,8 @@ impl Emitter<'_> {
         self.adapt(wanted);
         if self.shape.is_back(from, to) {
             let depth = self.depth_of(Label::Loop(to));
-            self.w().local_get(local::FUEL).i64_const(0).i64_gt_s().br_if(depth);
+            self.w().local_get(local::FUEL).i64_const(0).i64_gt_s();
+            self.br_if(depth, true);
             self.flags = wanted;
             let there = &self.region.nodes[to];
             if there.is_code() {
@@ -266,61 +280,6 @@ impl Emitter<'_> {
         }
     }
 
-    /// Goes to the node of a table whose address `WHERE` is, or leaves.
-    fn dispatch(&mut self, number: usize, table: &[usize]) {
-        let starts: Vec<u32> = table.iter().map(|&node| self.region.nodes[node].start()).collect();
-        let hash = Hash::of(&starts);
-        self.open_block(Label::Plain);
-        let unknown = self.labels.len();
-        // The start first: it is what calls want.
-        if let Some(&first) = table.iter().find(|&&node| node == 0) {
-            let (flags, start) = (self.flags, self.region.start());
-            self.w().local_get(local::WHERE).i32_const(start as i32).i32_eq();
-            self.open_if(None);
-            self.edge(number, Target::Node(first));
-            self.flags = flags;
-            self.close();
-        }
-        let used: Vec<&Vec<usize>> = hash.places.iter().filter(|place| !place.is_empty()).collect();
-        for _ in &used {
-            self.open_block(Label::Plain);
-        }
-        // The innermost block is that of the last place.
-        let mut left = used.len() as u32;
-        let depths: Vec<u32> = hash
-            .places
-            .iter()
-            .map(|place| match place.is_empty() {
-                true => used.len() as u32,
-                false => {
-                    left -= 1;
-                    left
-                }
-            })
-            .collect();
-        self.w().local_get(local::WHERE).i32_const(hash.factor as i32).i32_mul();
-        self.w().i32_const(hash.shift as i32).i32_shr_u().br_table(depths, used.len() as u32);
-        let flags = self.flags;
-        for place in used.iter().rev() {
-            self.close();
-            let Some((&last, others)) = place.split_last() else { continue };
-            for &index in others {
-                self.w().local_get(local::WHERE).i32_const(starts[index] as i32).i32_eq();
-                self.open_if(None);
-                self.edge(number, Target::Node(table[index]));
-                self.flags = flags;
-                self.close();
-            }
-            let outwards = (self.labels.len() - unknown) as u32;
-            self.w().local_get(local::WHERE).i32_const(starts[last] as i32).i32_ne().br_if(outwards);
-            self.edge(number, Target::Node(table[last]));
-            self.flags = flags;
-        }
-        self.close();
-        self.w().i32_const(LOOK_UP).local_set(local::HOW);
-        self.leave_by_exit();
-    }
-
     /// Goes on at an address outside.
     fn link(&mut self, address: u32) {
         let cell = self.numbers.cell(address);
@@ -331,7 +290,7 @@ impl Emitter<'_> {
     }
 
     /// Goes to the exit code.
-    fn leave_by_exit(&mut self) {
+    pub(super) fn leave_by_exit(&mut self) {
         self.kind_to_local();
         self.branch_to(Label::Exit);
     }
@@ -350,7 +309,7 @@ impl Emitter<'_> {
     pub(super) fn stop_if(&mut self, why: Why) {
         let exit = self.exit_here(why);
         if self.may_leave {
-            self.open_if(None);
+            self.open_unlikely_if();
             self.stop(why);
             return self.close();
         }
@@ -358,144 +317,8 @@ impl Emitter<'_> {
         self.w().i32_const(exit as i32).local_set(local::WHERE);
         self.kind_to_local();
         let depth = self.depth_of(Label::Exit);
-        self.w().br_if(depth);
+        self.br_if(depth, false);
     }
-
-    // ---- calls ----
-
-    /// Brings everything into memory, and the address to call, which is pushed, into the instruction pointer.
-    fn before_call(&mut self, number: usize, target: impl Fn(&mut Self)) {
-        self.spill_at_end(number);
-        self.stack_to_memory();
-        self.sync_flags();
-        self.spill_fuel();
-        let rip = self.rip_at();
-        self.w().i32_const(0);
-        target(self);
-        self.w().i32_store(rip);
-        // Too deep: everybody returns, and the call goes on from the start of the stack.
-        self.w().local_get(local::DEPTH).i32_eqz();
-        self.open_if(None);
-        self.w().i32_const(GO_ON as i32).return_();
-        self.close();
-    }
-
-    fn pushes_depth(&mut self) {
-        self.w().local_get(local::DEPTH).i32_const(1).i32_sub();
-    }
-
-    fn call_direct(&mut self, address: u32) {
-        self.pushes_depth();
-        if address == self.region.start() {
-            // Mapped as it is now for as long as this runs.
-            self.code.push(CALL);
-            self.calls_itself.push(self.code.len());
-            self.code.extend([0; INDEX_BYTES]);
-            return;
-        }
-        match self.numbers.cell(address) {
-            Some(cell) => {
-                self.push_cell(|e| {
-                    e.w().i32_const(4 * cell as i32);
-                });
-                self.w().call_indirect(0, crate::module::REGION_TYPE);
-            }
-            None => {
-                self.w().drop().i32_const(GO_ON as i32);
-            }
-        }
-    }
-
-    /// Pushes the content of the cell whose offset is pushed.
-    fn push_cell(&mut self, offset: impl Fn(&mut Self)) {
-        self.load_state(state_offset::CELLS);
-        offset(self);
-        let at = self.at(0, 2);
-        self.w().i32_add().i32_load(at);
-    }
-
-    /// Puts the place in the table for the address in `WHERE` into the scratch local, and pushes whether it is its entry.
-    fn look_up(&mut self) {
-        let (first, second) = (self.at(0, 2), LOOKUP_ENTRIES as i32 - 1);
-        self.load_state(state_offset::LOOKUP);
-        self.w()
-            .local_get(local::WHERE)
-            .local_get(local::WHERE)
-            .i32_const(13)
-            .i32_shr_u()
-            .i32_xor()
-            .i32_const(second)
-            .i32_and()
-            .i32_const(3)
-            .i32_shl()
-            .i32_add()
-            .local_tee(local::SCRATCH)
-            .i32_load(first)
-            .local_get(local::WHERE)
-            .i32_eq();
-    }
-
-    fn call_looked_up(&mut self) {
-        self.look_up();
-        self.w().i32_eqz();
-        self.open_if(None);
-        self.w().i32_const(GO_ON as i32).return_();
-        self.close();
-        self.pushes_depth();
-        let slot = self.at(4, 2);
-        self.w().local_get(local::SCRATCH).i32_load(slot).call_indirect(0, crate::module::REGION_TYPE);
-    }
-
-    /// With what a call returned on the stack: goes on behind it if that is where the callee returned to.
-    fn after_call(&mut self, number: usize, target: Target) {
-        let block = &self.region.nodes[number].found.block;
-        let behind = block.end() as u32;
-        let rip = self.rip_at();
-        self.w().local_tee(local::SCRATCH);
-        self.open_if(None);
-        self.w().local_get(local::SCRATCH).return_();
-        self.close();
-        self.w().i32_const(0).i32_load(rip).i32_const(behind as i32).i32_ne();
-        self.open_if(None);
-        self.w().i32_const(GO_ON as i32).return_();
-        self.close();
-        self.flags = FlagState::Static(crate::lazy::Kind::MEMORY);
-        self.reload_fuel();
-        self.reload();
-        self.edge(number, target);
-    }
-
-    /// Returns to whoever called, who compares; where nobody did, the table may know.
-    fn return_from(&mut self, number: usize) {
-        self.spill_at_end(number);
-        self.stack_to_memory();
-        self.sync_flags();
-        self.spill_fuel();
-        let rip = self.rip_at();
-        self.w().i32_const(0).local_get(local::WHERE).i32_store(rip);
-        if self.config.tail_calls {
-            self.w().local_get(local::DEPTH).i32_const(DEPTH as i32).i32_eq();
-            self.open_if(None);
-            self.w().local_get(local::FUEL).i64_const(0).i64_gt_s();
-            self.open_if(None);
-            self.tail_call_looked_up();
-            self.close();
-            self.close();
-        }
-        self.w().i32_const(GO_ON as i32).return_();
-    }
-
-    /// Goes on in the function that the table knows for `WHERE`, if any.
-    fn tail_call_looked_up(&mut self) {
-        self.look_up();
-        self.open_if(None);
-        let slot = self.at(4, 2);
-        self.w().local_get(local::DEPTH).local_get(local::SCRATCH).i32_load(slot);
-        self.w().return_call_indirect(0, crate::module::REGION_TYPE);
-        self.close();
-    }
-
-    // ---- exits ----
 
     fn exit_code(&mut self) {
         self.spill();
@@ -530,36 +353,5 @@ impl Emitter<'_> {
             self.close();
         }
         self.w().i32_const(GO_ON as i32);
-    }
-}
-
-/// A hash of addresses that few of a set share.
-struct Hash {
-    factor: u32,
-    shift: u32,
-    /// For each value, the indices of the addresses that have it.
-    places: Vec<Vec<usize>>,
-}
-
-impl Hash {
-    fn of(addresses: &[u32]) -> Hash {
-        let shift = 32 - (2 * addresses.len()).next_power_of_two().ilog2().clamp(1, 12);
-        let mut factor = 0x9e37_79b1_u32;
-        let mut best: Option<(usize, Hash)> = None;
-        for _ in 0..60 {
-            let mut places = vec![Vec::new(); 1 << (32 - shift)];
-            for (index, address) in addresses.iter().enumerate() {
-                places[(address.wrapping_mul(factor) >> shift) as usize].push(index);
-            }
-            let shared = places.iter().map(|place| place.len().saturating_sub(1)).sum();
-            if best.as_ref().is_none_or(|(fewest, _)| shared < *fewest) {
-                best = Some((shared, Hash { factor, shift, places }));
-            }
-            if shared == 0 {
-                break;
-            }
-            factor = factor.wrapping_mul(0x915f_77f5).wrapping_add(2);
-        }
-        best.map(|(_, hash)| hash).expect("a factor was tried")
     }
 }

@@ -108,6 +108,7 @@ impl Emitter<'_> {
         }
         self.push_host_rounds();
         self.w().i32_and();
+        self.hint(true);
         self.open_if(None);
         self.w().local_get(value);
         if shape == Shape::Sd {
@@ -137,6 +138,7 @@ impl Emitter<'_> {
             return true;
         }
         self.push_host_rounds();
+        self.hint(true);
         self.open_if(None);
         self.get_vector(a);
         self.get32(op.b);
@@ -160,6 +162,7 @@ impl Emitter<'_> {
         }
         if op.c == Other::Cvtdq2ps as u8 {
             self.push_host_rounds();
+            self.hint(true);
             self.open_if(None);
             self.get_vector(b);
             self.w().f32x4_convert_i32x4_s();
@@ -177,6 +180,7 @@ impl Emitter<'_> {
             self.w().f32_const(Ieee32::from(2_147_483_648.0)).f32x4_splat().f32x4_lt().i32x4_all_true();
             self.push_host_rounds();
             self.w().i32_and();
+            self.hint(true);
             self.open_if(None);
             self.get_vector(b);
             self.w().i32x4_trunc_sat_f32x4_s();

@@ -432,8 +432,7 @@ impl Emitter<'_> {
         let (carry, memory) = (7 << 10, (Carry::Memory as i32) << 10);
         self.w().local_get(local::FLAG_KIND).i32_const(0xff).i32_and().i32_eqz();
         self.w().local_get(local::FLAG_KIND).i32_const(carry).i32_and().i32_const(memory).i32_eq().i32_or();
-        self.w().if_(BlockType::Empty);
-        self.labels.push(Label::Plain);
+        self.open_unlikely_if();
         let state = self.flags;
         self.flags = FlagState::Dynamic;
         self.eflags();

@@ -73,6 +73,7 @@ impl Emitter<'_> {
     /// With a condition on the stack: takes the result in `result`, or lets the assist do it.
     pub(super) fn take_or_call(&mut self, op: &Op, shape: Shape, result: u32) {
         let dst = VSlot(op.dst);
+        self.hint(true);
         self.open_if(None);
         self.take(op, shape, result);
         self.w().else_();
@@ -319,6 +320,7 @@ impl Emitter<'_> {
         if !self.is_plain(b, shape) {
             self.and_plain(y, shape);
         }
+        self.hint(true);
         self.open_if(None);
         if shape.is_packed() {
             self.w().local_get(result);
@@ -357,6 +359,7 @@ impl Emitter<'_> {
         if !self.is_plain(b, shape) {
             self.and_plain(y, shape);
         }
+        self.hint(true);
         self.open_if(None);
         self.w().local_get(x).local_get(y);
         if shape == Shape::Sd {
@@ -391,7 +394,7 @@ impl Emitter<'_> {
         let number = self.numbers.operation(*op);
         self.w().i32_const(Request::Assist as i32).i32_const(number as i32).i32_const(0);
         self.request();
-        self.open_if(None);
+        self.open_unlikely_if();
         self.stop(Why::Refused { stores_back: false });
         self.close();
     }

@@ -128,7 +128,7 @@ impl Emitter<'_> {
             self.may_leave = true;
             self.w().i32_const(1).i32_eq();
         }
-        self.open_if(None);
+        self.open_unlikely_if();
         if in_memory {
             // What has been done so far counts: memory is newer than the locals.
             let exit = self.exit_here(Why::Refused { stores_back: false });

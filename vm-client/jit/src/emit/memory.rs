@@ -2,22 +2,29 @@
 //!
 //! The stack has a way of its own (`window`). The fast way elsewhere: the flat table's word of the page permits the
 //! access, which does not go over the end of the page. Else the runtime does it, and code goes on behind; it stops if the
-//! runtime refuses.
+//! runtime refuses. Where an index is added to the stack pointer, or a register pointed into the stack when the region was
+//! compiled, the window is tried before the table.
 
 use std::mem::offset_of;
 
 use vm_cpu::Exception;
 use vm_cpu::ir::{Form, Op, Size, Slot, VSlot};
-use vm_mem::STORE_WORDS;
+use vm_mem::{GOES_ON, STORE_WORDS};
 use wasm_encoder::{BlockType, MemArg, ValType};
 
+use super::window::Access;
 use super::{Emitter, Label, Why, local, state_offset};
 use crate::host::Request;
 use crate::state::State;
 
+/// What is added to the places of groups, so that the place of the lowest address, counted back from any other, is not
+/// below zero; first frames are further up in memory.
+const BIAS: i32 = 4096;
+
 impl Emitter<'_> {
     /// Pushes the address that an operation accesses.
     fn address(&mut self, op: &Op) {
+        self.is_near = self.window.is_some() && self.may_be_near(op);
         let (simple, disp) = match op.code.info().form {
             Form::Load | Form::Store => (true, op.imm),
             Form::StoreImm => (false, op.store_disp()),
@@ -70,40 +77,151 @@ impl Emitter<'_> {
             .local_set(local::WORD);
     }
 
-    /// Opens the block of the slow path, behind a look into the table.
+    /// Opens the block of the slow path, behind a look into the table. In front of it and behind it the word has its bit
+    /// [`GOES_ON`] where it can be followed.
     fn open_slow_path(&mut self, bytes: u32) {
+        self.open_block(Label::Plain);
+        self.open_block(Label::Plain);
+        self.w().local_get(local::WORD).i32_const(GOES_ON as i32).i32_and();
+        self.br_if(1, true);
+        self.w().local_get(local::WORD).i32_eqz();
+        self.br_if(0, false);
+        self.w().local_get(local::WORD).i32_const(GOES_ON as i32).i32_or().local_set(local::WORD);
         if bytes == 1 {
-            self.w().local_get(local::WORD).i32_eqz();
-            return self.open_if(None);
+            self.w().br(1);
+        } else {
+            self.w().local_get(local::ADDRESS).i32_const(0xfff).i32_and().i32_const(4096 - bytes as i32).i32_le_u();
+            self.br_if(1, true);
         }
-        self.open_block(Label::Plain);
-        self.open_block(Label::Plain);
-        self.w().local_get(local::WORD).i32_eqz().br_if(0);
-        self.w().local_get(local::ADDRESS).i32_const(0xfff).i32_and().i32_const(4096 - bytes as i32);
-        self.w().i32_le_u().br_if(1);
         self.close();
     }
 
-    /// Pushes where the data is, from the word and the address.
+    /// Pushes where the data is, from the word and the address; too far by [`GOES_ON`], as [`Self::data`] takes into account.
     pub(super) fn place_of_data(&mut self) {
         self.w().local_get(local::WORD).local_get(local::ADDRESS).i32_add();
     }
 
     pub(super) fn data(&self, align: u32) -> MemArg {
-        MemArg { offset: u64::from(self.config.first_frame), align, memory_index: 0 }
+        MemArg { offset: u64::from(self.config.first_frame - GOES_ON), align, memory_index: 0 }
+    }
+
+    /// Whether an access that is in no group is likely to be in the window.
+    pub(super) fn may_be_near(&self, op: &Op) -> bool {
+        let bases = match op.code.info().form {
+            Form::Load | Form::Store => [op.a, Slot::ZERO.0],
+            // What is scaled is an index.
+            Form::LoadIndexed | Form::StoreIndexed | Form::StoreImm | Form::VLoad | Form::VStore => {
+                [op.a, if op.c & 3 == 0 { op.b } else { Slot::ZERO.0 }]
+            }
+            _ => return false,
+        };
+        bases.iter().any(|&base| base < 8 && self.near >> base & 1 != 0)
+    }
+
+    /// With an address in its local: takes the window's distance for the word, and opens what is done if that is wrong.
+    fn open_miss(&mut self, bytes: u32, [low, len, distance]: [u32; 3]) {
+        self.w().local_get(distance).i32_const(GOES_ON as i32).i32_or().local_set(local::WORD);
+        self.w().local_get(local::ADDRESS).local_get(low).i32_sub().local_get(len).i32_const(bytes as i32).i32_sub();
+        self.w().i32_gt_u();
+        self.open_unlikely_if();
+        self.w().local_get(local::ADDRESS);
+    }
+
+    /// The window, if the access under way is likely to be in it.
+    fn near_window(&mut self) -> Option<[u32; 3]> {
+        let near = std::mem::take(&mut self.is_near);
+        self.window.filter(|_| near)
     }
 
     /// Pops an address and pushes where its bytes can be loaded from.
     pub(super) fn loadable(&mut self, bytes: u32, why: Why) {
+        let near = self.near_window();
+        if let Some(window) = near {
+            self.w().local_set(local::ADDRESS);
+            self.open_miss(bytes, window);
+        }
         self.look_into_table(false);
         self.open_slow_path(bytes);
         self.w().i32_const(Request::Load as i32).local_get(local::ADDRESS).i32_const(bytes as i32);
         self.request();
         self.w().local_tee(local::WORD).i32_const(-1).i32_eq();
         self.stop_if(why);
-        self.w().local_get(local::WORD).local_get(local::ADDRESS).i32_sub().local_set(local::WORD);
+        self.w().local_get(local::WORD).local_get(local::ADDRESS).i32_sub();
+        self.w().i32_const(GOES_ON as i32).i32_add().local_set(local::WORD);
+        self.close();
+        if near.is_some() {
+            self.close();
+        }
+        self.place_of_data();
+    }
+
+    /// With the lowest address of a group on the stack: pushes its place, or zero where not all of it can be reached.
+    pub(super) fn look_up_group(&mut self, bytes: u32, stores: bool) {
+        self.look_into_table(stores);
+        self.open_slow_path(bytes);
+        self.w().i32_const(-BIAS).local_get(local::ADDRESS).i32_sub().local_set(local::WORD);
         self.close();
         self.place_of_data();
+        self.w().i32_const(BIAS).i32_add();
+    }
+
+    /// Pushes what a load of a group is relative to, and tells where it is from there.
+    fn loadable_in_group(&mut self, op: &Op, access: Access, bytes: u32, why: Why) -> MemArg {
+        if access.on_stack {
+            return self.in_window(access);
+        }
+        let place = self.place_of(access);
+        self.w().local_get(place).local_set(local::WORD);
+        self.open_block(Label::Plain);
+        self.w().local_get(place);
+        self.br_if(0, true);
+        self.w().i32_const(Request::Load as i32);
+        self.address(op);
+        self.w().i32_const(bytes as i32);
+        self.request();
+        self.w().local_tee(local::WORD).i32_const(-1).i32_eq();
+        self.stop_if(why);
+        self.w().local_get(local::WORD).i32_const(BIAS + GOES_ON as i32 - access.offset as i32).i32_add();
+        self.w().local_set(local::WORD);
+        self.close();
+        self.w().local_get(local::WORD);
+        self.in_group(access)
+    }
+
+    /// Where an access of a group is from the place of its lowest address.
+    fn in_group(&self, access: Access) -> MemArg {
+        let data = self.data(0);
+        MemArg { offset: data.offset + u64::from(access.offset) - BIAS as u64, ..data }
+    }
+
+    /// A store of a group, see [`Emitter::store_with`].
+    fn store_in_group(
+        &mut self,
+        op: &Op,
+        access: Access,
+        bytes: u32,
+        value: impl Fn(&mut Self),
+        put: impl Fn(&mut Self, MemArg),
+    ) {
+        if access.on_stack {
+            let at = self.in_window(access);
+            value(self);
+            return put(self, at);
+        }
+        let place = self.place_of(access);
+        self.open_block(Label::Plain);
+        self.w().local_get(place).i32_eqz();
+        self.open_unlikely_if();
+        self.address(op);
+        self.w().local_set(local::ADDRESS);
+        self.store_by_request(bytes, &value, &put);
+        self.w().br(1);
+        self.close();
+        self.w().local_get(place);
+        value(self);
+        let at = self.in_group(access);
+        put(self, at);
+        self.close();
     }
 
     /// An integer load.
@@ -112,7 +230,7 @@ impl Emitter<'_> {
         let why = Why::Refused { stores_back: self.stores_back(op) };
         let bytes = u32::from(size.bytes());
         let at = match self.access.take() {
-            Some(access) => self.in_window(access),
+            Some(access) => self.loadable_in_group(op, access, bytes, why),
             None => {
                 self.address(op);
                 self.loadable(bytes, why);
@@ -143,14 +261,26 @@ impl Emitter<'_> {
 
     /// Stores what `value` pushes, with `put`, to the address on the stack.
     pub(super) fn store_with(&mut self, bytes: u32, value: impl Fn(&mut Self), put: impl Fn(&mut Self, MemArg)) {
-        self.look_into_table(true);
+        let near = self.near_window();
+        if near.is_some() {
+            self.w().local_set(local::ADDRESS);
+        } else {
+            self.look_into_table(true);
+        }
         self.open_block(Label::Plain);
         let done = self.labels.len();
+        if let Some(window) = near {
+            self.open_miss(bytes, window);
+            self.look_into_table(true);
+        }
         self.open_slow_path(bytes);
         self.store_by_request(bytes, &value, &put);
         let outwards = (self.labels.len() - done) as u32;
         self.w().br(outwards);
         self.close();
+        if near.is_some() {
+            self.close();
+        }
         self.place_of_data();
         value(self);
         let at = self.data(0);
@@ -194,11 +324,7 @@ impl Emitter<'_> {
         };
         let bytes = u32::from(info.size.bytes());
         match self.access.take() {
-            Some(access) => {
-                let at = self.in_window(access);
-                value(self);
-                put(self, at);
-            }
+            Some(access) => self.store_in_group(&op, access, bytes, value, put),
             None => {
                 self.address(&op);
                 self.store_with(bytes, value, put);
@@ -212,7 +338,7 @@ impl Emitter<'_> {
         self.address(op);
         self.w().i32_const(i32::from(op.dst));
         self.request();
-        self.open_if(None);
+        self.open_unlikely_if();
         self.stop(Why::Refused { stores_back: false });
         self.close();
     }
@@ -220,7 +346,7 @@ impl Emitter<'_> {
     /// Raises #GP unless the address on the stack, which stays, is a multiple of 16.
     fn check_aligned(&mut self) {
         self.w().local_tee(local::ADDRESS).local_get(local::ADDRESS).i32_const(15).i32_and();
-        self.open_if(None);
+        self.open_unlikely_if();
         self.stop(Why::Raise(Exception::Protection));
         self.close();
     }
@@ -234,7 +360,7 @@ impl Emitter<'_> {
         let at = match self.access.take() {
             Some(access) => {
                 self.w().drop();
-                self.in_window(access)
+                self.loadable_in_group(op, access, bytes, Why::Refused { stores_back: false })
             }
             None => {
                 self.loadable(bytes, Why::Refused { stores_back: false });
@@ -269,9 +395,7 @@ impl Emitter<'_> {
         match self.access.take() {
             Some(access) => {
                 self.w().drop();
-                let at = self.in_window(access);
-                value(self);
-                put(self, at);
+                self.store_in_group(op, access, bytes, value, put);
             }
             None => self.store_with(bytes, value, put),
         }
@@ -281,6 +405,23 @@ impl Emitter<'_> {
     pub(super) fn load_flat(&mut self) {
         self.load_state(offset_of!(State, flat));
         self.w().local_set(local::FLAT);
+    }
+
+    /// Notes which way the branch or `if` usually goes that is emitted next.
+    pub(super) fn hint(&mut self, taken: bool) {
+        self.hints.push((self.code.len(), taken));
+    }
+
+    /// A conditional branch that is usually taken, or usually is not.
+    pub(super) fn br_if(&mut self, depth: u32, taken: bool) {
+        self.hint(taken);
+        self.w().br_if(depth);
+    }
+
+    /// Opens what is hardly ever run.
+    pub(super) fn open_unlikely_if(&mut self) {
+        self.hint(false);
+        self.open_if(None);
     }
 
     pub(super) fn open_if(&mut self, result: Option<ValType>) {

@@ -157,7 +157,7 @@ impl Emitter<'_> {
         self.w().local_get(s.loaded).i32_eqz();
         self.open_if(None);
         self.w().i32_const(0).i32_load16_u(status).local_tee(s.status).i32_const(PENDING).i32_and();
-        self.open_if(None);
+        self.open_unlikely_if();
         self.stop(Why::Refused { stores_back: false });
         self.close();
         self.w().i32_const(0).i32_load8_u(top).local_set(s.base);

@@ -5,6 +5,7 @@ use vm_cpu::assist::BlockMove;
 use vm_cpu::flags::bit;
 use vm_cpu::ir::{Op, Slot};
 use vm_cpu::{Segment, reg};
+use vm_mem::GOES_ON;
 
 use super::{Emitter, Label, local};
 
@@ -25,10 +26,12 @@ impl Emitter<'_> {
         let flags = self.other_flags_at();
         let extra_segment = self.slot_at(Slot::segment_base(Segment::Es as usize).0);
         self.w().i32_const(0).i32_load(flags).i32_const(bit::DF as i32).i32_and();
-        self.w().i32_const(0).i32_load(extra_segment).i32_or().br_if(0);
+        self.w().i32_const(0).i32_load(extra_segment).i32_or();
+        self.br_if(0, false);
         if what.repeated {
             self.get32(ECX);
-            self.w().i32_const(PAGE / element).i32_gt_u().br_if(0);
+            self.w().i32_const(PAGE / element).i32_gt_u();
+            self.br_if(0, false);
             self.get32(ECX);
             self.w().i32_const(element).i32_mul();
         } else {
@@ -83,9 +86,12 @@ impl Emitter<'_> {
     fn in_one_page(&mut self, register: u8, stores: bool) {
         self.get32(register);
         self.look_into_table(stores);
-        self.w().local_get(local::WORD).i32_eqz().br_if(0);
+        self.w().local_get(local::WORD).i32_eqz();
+        self.br_if(0, false);
         self.w().local_get(local::ADDRESS).i32_const(PAGE - 1).i32_and().local_get(local::SCRATCH).i32_add();
-        self.w().i32_const(PAGE).i32_gt_u().br_if(0);
+        self.w().i32_const(PAGE).i32_gt_u();
+        self.br_if(0, false);
+        self.w().local_get(local::WORD).i32_const(!(GOES_ON as i32)).i32_and().local_set(local::WORD);
         self.place_of_data();
     }
 }

@@ -56,7 +56,7 @@ impl Emitter<'_> {
     }
 
     fn raise_if(&mut self) {
-        self.open_if(None);
+        self.open_unlikely_if();
         self.stop(Why::Raise(Exception::DivideError));
         self.close();
     }

@@ -1,9 +1,11 @@
-//! Loads and stores of the stack: those of a block whose addresses have constant distances share one check.
+//! Loads and stores that share one check: those of a block whose addresses have constant distances.
 //!
-//! They are checked against a *window*: a run of writable guest pages with neighbouring frames, around the
+//! On the stack they are checked against a *window*: a run of writable guest pages with neighbouring frames, around the
 //! stack pointer; the [`State`] says where the current one is. Behind the check, accesses are plain loads and stores. Where
 //! the window does not fit the runtime moves it; where it cannot, the interpreter runs the instruction. Generated code runs
 //! only while there is some window, which stays right until it returns: nothing it asks for unmaps or protects a page.
+//!
+//! Elsewhere a group of two and more looks into the flat table once (`memory`).
 
 use std::collections::HashMap;
 use std::mem::offset_of;
@@ -23,13 +25,17 @@ const RBP: u8 = reg::RBP as u8;
 
 /// Bytes a group on the stack spans at most.
 pub(crate) const MOST_BYTES: u32 = 512;
+/// The same of groups elsewhere: the more, the likelier the end of a page is in them.
+const MOST_BYTES_ELSEWHERE: u32 = 256;
 
 /// Where an access is in its group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Access {
     group: usize,
     /// Bytes behind the lowest address of the group.
-    offset: u32,
+    pub(super) offset: u32,
+    /// Whether the group is on the stack.
+    pub(super) on_stack: bool,
 }
 
 /// Accesses that are checked together.
@@ -42,6 +48,10 @@ struct Group {
     delta: i32,
     /// The local with the place of the lowest address, once it is checked.
     place: Option<u32>,
+    on_stack: bool,
+    /// Whether any of them is a store, and how many there are.
+    stores: bool,
+    count: u32,
 }
 
 /// The accesses of a block that are in groups, by the number of their operation.
@@ -75,10 +85,9 @@ impl Accesses {
         }
         let mut open: HashMap<u32, usize> = HashMap::new();
         for (number, op) in block.ops.iter().enumerate() {
-            if let Some((base, disp, bytes)) = simple(op)
-                && registers[usize::from(base)].on_stack
-            {
-                accesses.add(number, (base, registers[usize::from(base)]), (disp, bytes), &mut open);
+            if let Some((base, disp, bytes)) = simple(op) {
+                let stores = matches!(op.code.info().form, Form::Store | Form::StoreImm | Form::VStore);
+                accesses.add(number, (base, registers[usize::from(base)]), (disp, bytes, stores), &mut open);
             }
             let assist = op.code == Code::Assist;
             if assist && assist::row(op.assist_number()).effects.contains(Effects::REGISTERS) {
@@ -91,6 +100,8 @@ impl Accesses {
             });
             registers[usize::from(slot.0)] = from.unwrap_or_else(|| fresh(slot.0));
         }
+        let groups = &accesses.groups;
+        accesses.of.retain(|_, access| access.on_stack || groups[access.group].count > 1);
         accesses
     }
 
@@ -98,24 +109,28 @@ impl Accesses {
         &mut self,
         number: usize,
         (base, at): (u8, Distance),
-        (disp, bytes): (i32, u32),
+        (disp, bytes, stores): (i32, u32, bool),
         open: &mut HashMap<u32, usize>,
     ) {
         let low = at.delta.wrapping_add(disp);
         let Some(high) = low.checked_add(bytes as i32) else { return };
         let joined = open.get(&at.origin).copied().filter(|&group| {
             let known = &self.groups[group];
-            i64::from(known.high.max(high)) - i64::from(known.low.min(low)) <= i64::from(MOST_BYTES)
+            let most = if at.on_stack { MOST_BYTES } else { MOST_BYTES_ELSEWHERE };
+            i64::from(known.high.max(high)) - i64::from(known.low.min(low)) <= i64::from(most)
         });
         let group = joined.unwrap_or_else(|| {
-            self.groups.push(Group { low, high, base, delta: at.delta, place: None });
+            let (delta, on_stack) = (at.delta, at.on_stack);
+            self.groups.push(Group { low, high, base, delta, place: None, on_stack, stores: false, count: 0 });
             open.insert(at.origin, self.groups.len() - 1);
             self.groups.len() - 1
         });
         let known = &mut self.groups[group];
         (known.low, known.high) = (known.low.min(low), known.high.max(high));
+        known.stores |= stores;
+        known.count += 1;
         // Relative to the origin for now.
-        self.of.insert(number, Access { group, offset: low as u32 });
+        self.of.insert(number, Access { group, offset: low as u32, on_stack: at.on_stack });
     }
 
     pub(super) fn get(&self, number: usize) -> Option<Access> {
@@ -128,14 +143,16 @@ impl Accesses {
     pub(super) fn wants_table(&self, number: usize, op: &Op) -> bool {
         use Form::*;
         match op.code.info().form {
-            Load | LoadIndexed | Store | StoreIndexed | StoreImm | VLoad | VStore => !self.of.contains_key(&number),
+            Load | LoadIndexed | Store | StoreIndexed | StoreImm | VLoad | VStore => {
+                !self.of.get(&number).is_some_and(|access| access.on_stack)
+            }
             Assist => true,
             _ => false,
         }
     }
 
     pub(super) fn wants_window(&self) -> bool {
-        !self.of.is_empty()
+        self.of.values().any(|access| access.on_stack)
     }
 }
 
@@ -246,8 +263,9 @@ impl Emitter<'_> {
         MemArg { offset: u64::from(self.config.first_frame) + u64::from(access.offset), align: 0, memory_index: 0 }
     }
 
-    /// The local with the place of a group's lowest address, which is checked before if need be.
-    fn place_of(&mut self, access: Access) -> u32 {
+    /// The local with the place of a group's lowest address, which is checked before if need be: zero where a group that is
+    /// not on the stack needs the slow path.
+    pub(super) fn place_of(&mut self, access: Access) -> u32 {
         let group = self.accesses.groups[access.group];
         if let Some(place) = group.place {
             return place;
@@ -263,8 +281,13 @@ impl Emitter<'_> {
             }
         };
         self.accesses.groups[access.group].place = Some(place);
-        if let Some(window) = self.window {
-            self.check_window(group, place, window);
+        match self.window {
+            Some(window) if group.on_stack => self.check_window(group, place, window),
+            _ => {
+                self.lowest(group);
+                self.look_up_group(group.high.wrapping_sub(group.low) as u32, group.stores);
+                self.w().local_set(place);
+            }
         }
         place
     }
@@ -282,7 +305,7 @@ impl Emitter<'_> {
         let bytes = group.high.wrapping_sub(group.low);
         self.lowest(group);
         self.w().local_tee(place).local_get(low).i32_sub().local_get(len).i32_const(bytes).i32_sub().i32_gt_u();
-        self.open_if(None);
+        self.open_unlikely_if();
         self.w().i32_const(Request::Window as i32).local_get(place).i32_const(bytes);
         self.request();
         self.stop_if(Why::Refused { stores_back: false });
@@ -307,6 +330,16 @@ mod tests {
         code.push(0xf4);
         let block = decode::block(0x1000, &code, context, &mut Unknown::new()).expect("whole instructions");
         Accesses::of(&block, false, true).of.len()
+    }
+
+    #[test]
+    fn accesses_by_one_register_are_a_group_when_there_are_two() {
+        // mov eax, [esi+4]; mov ecx, [esi+8]; mov edx, [edi]
+        assert_eq!(accesses(&[0x8b, 0x46, 4, 0x8b, 0x4e, 8, 0x8b, 0x17]), 2);
+        // mov eax, [esi]; add esi, ecx; mov ecx, [esi]
+        assert_eq!(accesses(&[0x8b, 0x06, 0x01, 0xce, 0x8b, 0x0e]), 0);
+        // mov eax, [esi]; add esi, 4; mov ecx, [esi]; mov edx, [esi+2000]
+        assert_eq!(accesses(&[0x8b, 0x06, 0x83, 0xc6, 4, 0x8b, 0x0e, 0x8b, 0x96, 0xd0, 7, 0, 0]), 2);
     }
 
     #[test]
