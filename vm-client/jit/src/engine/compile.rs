@@ -18,8 +18,8 @@ use crate::shape::Shape;
 
 /// Regions compiled at a time at most.
 pub(super) const BATCH: usize = 16;
-/// Operations after which a batch is large enough.
-const BATCH_OPS: usize = 3000;
+/// Operations after which a batch is large enough: what takes the host and us some milliseconds.
+const BATCH_OPS: usize = 1500;
 /// Bytes by which the heap is extended at a time, and modules installed before that is done again.
 const HEAP_BYTES: usize = 16 << 20;
 pub(super) const HEAP_MODULES: u32 = 128;

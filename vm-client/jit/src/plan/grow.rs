@@ -154,14 +154,14 @@ impl Growth<'_> {
         }
     }
 
-    /// Whether a function is the region's or copied around a scope, or there are too many around it.
+    /// Whether a function is around a scope twice, or there are too many around it. Once it may be: that halves the calls of
+    /// functions that call themselves.
     fn is_under_way(&self, mut scope: usize, function: u32) -> bool {
+        let mut times = 0;
         for _ in 0..DEEPEST {
-            if self.scopes[scope].function == function {
-                return true;
-            }
+            times += u32::from(self.scopes[scope].function == function);
             if scope == OWN {
-                return false;
+                return times > 1;
             }
             scope = self.scopes[scope].parent;
         }
