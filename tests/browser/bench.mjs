@@ -1,5 +1,5 @@
 // Measures the client: `node tests/browser/bench.mjs --block-server FILE [--vmrun FILE] [SECTION...]`.
-// Sections: start, speed, overlay, disk. Figures only, no verdict; the machine should be idle. `--json FILE` keeps those of `disk`, `--quick` does less of it.
+// Sections: start, warm, speed, overlay, disk. Figures only, no verdict; the machine should be idle. `--json FILE` keeps those of `disk`, `--quick` does less of it.
 
 import { execFile, spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -23,6 +23,7 @@ const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 const world = await World.start(server);
 try {
   if (wanted("start")) await start();
+  if (wanted("warm")) await warm();
   if (wanted("speed")) await speed();
   if (wanted("overlay")) await overlay();
   if (wanted("disk")) await disk();
@@ -51,6 +52,44 @@ async function start() {
   }
   say("prompt from a cold cache, loopback, median of 3", `${(median(cold) / 1000).toFixed(2)} s`);
   say("prompt after a reload, median of 3", `${(median(warm) / 1000).toFixed(2)} s`);
+}
+
+/** The first run of a program after a reload, without and with the list of hot code of the load before. */
+async function warm() {
+  const jobs = [
+    ["a loop of perl", "perl", ["-e", "my %h; for my $i (1..60000) { $h{$i % 997} += $i * 3; } print scalar keys %h"]],
+    ["a loop of python3", "python3", ["-c", "print(sum(i * i % 7 for i in range(150000)))"]],
+    ["python3 that starts", "python3", ["-c", "import json, re, argparse"]],
+    ["sort and gzip", "/bin/sh", ["-c", "seq 1 20000 | sort -r | gzip -c | md5sum"]],
+  ];
+  for (const [what, file, args] of jobs) {
+    const times = { without: [], with: [] };
+    for (let round = 0; round < 3; round += 1) {
+      const tab = await world.shell();
+      const run = () =>
+        tab.page.evaluate(async ([file, args]) => {
+          const start = performance.now();
+          await globalThis.skiff.run(file, args, { stdout: "pipe" });
+          const ms = performance.now() - start;
+          const figures = await globalThis.skiff.profile();
+          // The list is stored when the machine ends.
+          await globalThis.skiff.delete();
+          return { ms, expected: figures["regions that were expected"] };
+        }, [file, args]);
+      // Chunks of the disk are in the browser's cache from here on.
+      await run();
+      await tab.page.evaluate(() => new Promise((resolve) => (indexedDB.deleteDatabase("skiff-hot-code").onsuccess = resolve)));
+      for (const kind of Object.keys(times)) {
+        await tab.reload();
+        const { ms, expected } = await run();
+        if ((expected > 0) !== (kind === "with")) throw new Error(`${expected} regions were expected ${kind} a list`);
+        times[kind].push(ms);
+      }
+      await world.afterTest();
+    }
+    const [without, withList] = [times.without, times.with].map((list) => median(list).toFixed(0));
+    say(`${what}, first run after a reload, without and with a list`, `${without} and ${withList} ms`);
+  }
 }
 
 async function disk() {

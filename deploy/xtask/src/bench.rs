@@ -21,11 +21,11 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         "stream" => stream::run_all(options),
         "programs" => programs::run_all(options),
         "interpreter" => interpreter(),
-        "start" | "speed" | "overlay" => browser(part),
+        "start" | "warm" | "speed" | "overlay" => browser(part),
         "disk" => disk(options),
         "layout" => layout(options),
         other => bail!(
-            "there is no part {other:?}; there are programs, stream, interpreter, start, speed, overlay, disk and layout"
+            "there is no part {other:?}; there are programs, stream, interpreter, start, warm, speed, overlay, disk and layout"
         ),
     }
 }

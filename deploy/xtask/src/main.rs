@@ -65,18 +65,21 @@ usage: cargo xtask TASK [OPTIONS]
   worker  the Cloudflare Worker: build, dev, serve, check, assets; see cargo xtask worker help
   smoke   check a deployed server from outside: cargo xtask smoke URL [--image NAME] [--token TOKEN]
   soak    hours of mixed guest work in Chromium and in Node; tells whether memory stays flat
-            --minutes N     for so long (default 120);  --only HOST  chromium or node alone;  --json FILE  figures
+            --minutes N     for so long (default 120);  --only HOST  chromium or node alone, or code, which runs in Node code that
+                            is never the same;  --image STORE/NAME  another image for Node;  --json FILE  figures
   setup   install what the other tasks need, and nothing else
   build   build the browser client into build/client and vm-client/browser/npm/wasm
   image   make the demo image in build/store (options of demo)
   bench   run one set of programs natively, under qemu-i386, in Skiff (Node, Chromium) and in v86, and compare
             --rows A,B      only these rows;  --hosts A,B  only these of native, qemu, node, chromium, v86
             --quick         less work;  --readme FILE  put table and chart there
-            PART            another measurement: stream (--minutes N, --quick), interpreter, start, speed, overlay, layout,
+            PART            another measurement: stream (--minutes N, --quick), interpreter, start, warm, speed, overlay, layout,
                             disk (what the guest's disk does in Chromium; --json FILE keeps the figures)
   fuzz    feed made-up messages, objects and disks to what reads them (needs a nightly toolchain)
             TARGET...       only these;  --seconds N, --runs N  at most (default 60 s each);  --at-once N
             --keep          put the smallest inputs with the same coverage into the repository
+            instructions    random programs on this processor, the interpreter and generated code (tests/isa): --seed N,
+                            --programs N, --cases N
   fmt     format all Rust code (--check: only tell)
   lint    rustfmt and clippy, warnings are errors
 ";

@@ -19,7 +19,8 @@ number of the signal that ended it, 125 when the machine could not start and 127
   --memory MIB    guest memory (default 512)
   --jit N|off     how often code is interpreted before it is compiled
   --x87 fast      x87 arithmetic in double precision (default exact)
-  --profile       tell at the end what the engine did
+  --profile       tell at the end where the program's time went and what the engine did
+  --hot FILE      keep a list of hot code there, so that the next run of the image compiles it early
   --timeout S     seconds until the command gets SIGTERM
   --stats         tell at the end what was read
 `;
@@ -63,6 +64,7 @@ function parse(words) {
         break;
       }
       case "--profile": options.profile = true; break;
+      case "--hot": options.hot = value(); break;
       case "--stats": options.stats = true; break;
       default: usage(`unknown option ${words[at]}`);
     }
@@ -85,7 +87,7 @@ async function main() {
       memory: options.memory * 1024 * 1024,
       jit: options.jit,
       x87: options.x87,
-      worker: inProcess(),
+      worker: inProcess({ hotCodeFile: options.hot }),
       columns: stdout.columns ?? 80,
       rows: stdout.rows ?? 24,
       onNotice: ({ message }) => stderr.write(`skiff: ${message}\n`),
@@ -94,6 +96,7 @@ async function main() {
     stderr.write(`skiff: ${error.message}\n`);
     process.exit(125);
   }
+  if (options.profile) await linux.startProfile();
   const env = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME=/root",
@@ -126,6 +129,7 @@ async function main() {
     stderr.write(`skiff: read ${chunks} chunks, ${bytesFetched} bytes\n`);
   }
   if (options.profile) {
+    stderr.write((await linux.timeProfile()).text.replace(/^(?=.)/gm, "skiff: "));
     for (const [name, value] of Object.entries(await linux.profile())) stderr.write(`skiff: ${name}: ${value}\n`);
   }
   await linux.delete();

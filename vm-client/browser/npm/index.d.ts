@@ -167,6 +167,11 @@ export interface LinuxOptions {
    * are noted in the status word. Code that is interpreted is exact all the same, so last bits may differ between runs.
    */
   x87?: "exact" | "fast";
+  /**
+   * Whether the browser keeps a list of the code that was compiled on the image, so that the next machine compiles it early
+   * (true unless told). A list of another image, or a damaged one, is not used and a notice `hot-code` says so.
+   */
+  hotCode?: boolean;
   /** Milliseconds until opening the image counts as failed, 30,000 unless told. */
   timeout?: number;
   /** Milliseconds after which a machine that does not answer is told of by the notice `no-answer`, 20,000 unless told. */
@@ -371,6 +376,41 @@ export interface Diagnostics {
   text: string;
 }
 
+/** A place in guest code, and the time it had. */
+export interface TimePlace {
+  /** The path of the file, or what memory it is: `generated code`, `[vdso]`. */
+  object: string;
+  /** The function (with the distance from its start, where the place is an address), "" where the file names none. */
+  symbol: string;
+  /** Offset in the file, or the address in memory without a file. */
+  offset: number;
+  ms: number;
+}
+
+/** Where guest time went since `startProfile`. Times are of samples, one in about 60,000 instructions; each list has the most first. */
+export interface TimeProfile {
+  /** Time in guest code; of that in the interpreter, and in the compiler. The rest is compiled code. */
+  guestMs: number;
+  interpreterMs: number;
+  compileMs: number;
+  /** Instructions executed, and those of them that were interpreted. */
+  instructions: number;
+  interpreted: number;
+  samples: number;
+  /** Why guest code stopped, and how often: system call, fault, exception, time stamp, end of fuel (the end of its slice). */
+  exits: Record<string, number>;
+  /** System calls by name. */
+  calls: Record<string, number>;
+  /** Why compiled code was left, and how often. */
+  left: Record<string, number>;
+  functions: TimePlace[];
+  /** Compiled code by where it begins. */
+  regions: TimePlace[];
+  addresses: TimePlace[];
+  /** The same as lines to read. */
+  text: string;
+}
+
 /** A file that a guest program gave to the page with `download`. Read it once, by `stream` or `blob`. */
 export interface Download {
   /** Its name without directories. */
@@ -432,6 +472,10 @@ export class Linux {
   exportDisk(): Promise<Blob>;
   /** What the engine counted so far, by name; for finding out where time goes. */
   profile(): Promise<Record<string, number>>;
+  /** Begins to measure where guest time goes, from nothing. Costs a few percent until the machine ends. */
+  startProfile(): Promise<void>;
+  /** Where guest time went since `startProfile`: by function, by address, by compiled code, and why code stopped. */
+  timeProfile(): Promise<TimeProfile>;
   /** What programs asked for that does not exist here, and what each task waits for: for finding out why one hangs. */
   diagnostics(): Promise<Diagnostics>;
   delete(): Promise<void>;

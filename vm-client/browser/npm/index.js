@@ -55,6 +55,7 @@ export class Linux {
     wasm,
     jit,
     x87 = "exact",
+    hotCode = true,
     columns = 80,
     rows = 24,
     timeZone,
@@ -74,7 +75,7 @@ export class Linux {
     if (onNotice) linux.registerCallback("notice", onNotice);
     if (onStats) linux.registerCallback("stats", onStats);
     let opened;
-    const options = { mounts: plan.map((mount) => linux.#attach(mount, () => opened)), memory, columns, rows, jit, x87 };
+    const options = { mounts: plan.map((mount) => linux.#attach(mount, () => opened)), memory, columns, rows, jit, x87, hotCode: Boolean(hotCode) };
     const late = { code: "unreachable", message: `the image did not open within ${Math.round(timeout / 1000)} s` };
     let timer;
     try {
@@ -321,6 +322,16 @@ export class Linux {
   /** What the engine counted so far, by name. */
   async profile() {
     return this.#call({ type: "profile" });
+  }
+
+  /** Begins to measure where guest time goes, from nothing. */
+  async startProfile() {
+    await this.#call({ type: "startProfile" });
+  }
+
+  /** Where guest time went since `startProfile`. */
+  async timeProfile() {
+    return this.#call({ type: "timeProfile" });
   }
 
   /** Stores what is written and ends the machine. */

@@ -1,17 +1,21 @@
 // The surroundings of a machine in Node: stores may be directories, and changes are kept where the program has given Node an
 // `indexedDB`.
 
-import { readFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 
+import { storedLists } from "./hotcode.js";
 import { takeLock } from "./lock.js";
 import { readWithFetch } from "./network.js";
 import { IndexedDbPages } from "./overlay.js";
 import { startWith } from "./port.js";
 import { serve } from "./serve.js";
 
-/** A port to a machine in this thread: what `Linux.create` uses without a `worker` once this module is imported. */
-export function inProcess() {
+/**
+ * A port to a machine in this thread: what `Linux.create` uses without a `worker` once this module is imported. A list of hot
+ * code is kept in `hotCodeFile`, or where the program has given Node an `indexedDB`.
+ */
+export function inProcess({ hotCodeFile } = {}) {
   const port = { onmessage: null, onerror: null, postMessage, terminate() {} };
   // Both directions are asynchronous and copy, as messages to a worker do.
   const later = (deliver) => (message) => {
@@ -26,6 +30,7 @@ export function inProcess() {
       openPages: IndexedDbPages.open,
       openLayer: IndexedDbPages.openLayer,
       takeLock,
+      hotLists: hotCodeFile === undefined ? storedLists : listIn(hotCodeFile),
       readUrl,
       soon: setImmediate,
     },
@@ -38,6 +43,25 @@ export function inProcess() {
 
 // Without a `worker`, `Linux.create` takes this.
 startWith(inProcess);
+
+/** A list of hot code in a file: the image's identity on a line, and the list behind it. */
+function listIn(path) {
+  return {
+    async load() {
+      const bytes = await readFile(path).catch((error) => {
+        if (error.code === "ENOENT") return undefined;
+        throw error;
+      });
+      if (!bytes) return undefined;
+      const line = bytes.indexOf(10);
+      return { image: bytes.toString("latin1", 0, Math.max(0, line)), list: new Uint8Array(bytes.subarray(line + 1)) };
+    },
+    async save(_key, { image, list }) {
+      await writeFile(`${path}.new`, Buffer.concat([Buffer.from(`${image}\n`), list]));
+      await rename(`${path}.new`, path);
+    },
+  };
+}
 
 const IS_URL = /^[a-z]+:\/\//;
 

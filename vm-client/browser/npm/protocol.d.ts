@@ -23,6 +23,9 @@ export type Request =
   // Answered at once.
   | { type: "ping"; id: number }
   | { type: "profile"; id: number }
+  | { type: "startProfile"; id: number }
+  // Answered with a `TimeProfile` (`index.d.ts`).
+  | { type: "timeProfile"; id: number }
   | { type: "diagnostics"; id: number }
   | { type: "close"; id: number };
 
@@ -53,6 +56,8 @@ export interface OpenOptions {
   jit?: number | "off";
   /** How compiled code computes on the x87. */
   x87?: "exact" | "fast";
+  /** Whether a list of hot code is kept, where there is storage for it. */
+  hotCode?: boolean;
   columns: number;
   rows: number;
 }
@@ -115,6 +120,7 @@ export interface Failure {
     | "overlay-well"
     | "storage-blocked"
     | "download-failed"
+    | "hot-code"
     | "bad-archive"
     | "nothing-saved"
     | "errno"

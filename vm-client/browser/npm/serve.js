@@ -1,6 +1,7 @@
 // The side of the worker: one machine, driven by messages (`protocol.d.ts`). Runs in a Web Worker (`worker.js`) and, with
 // other surroundings, in Node (`node.js`).
 
+import { HotCode } from "./hotcode.js";
 import { Meter, SocketWire, startGet } from "./network.js";
 import init, { Vm } from "./wasm/skiff.js";
 
@@ -9,13 +10,14 @@ const TURN_MS = 8;
 /** `setTimeout` waits at least this long once it is nested. */
 const TIMER_FLOOR_MS = 5;
 const STATS_MS = 200;
+const HOT_CODE_MS = 5000;
 const FS_CALLS = new Set(["open", "read", "write", "chown", "close", "stat", "read_dir", "mkdir", "remove", "rename", "watch", "unwatch"]);
 const STATS = ["diskWaiting", "diskLatency", "chunks", "overlayBytes", "memory", "tasks", "created", "retired", "offline", "damaged", "losses"];
 
 /**
  * @param {{ post(report: import("./protocol.js").Report, transfer?: ArrayBuffer[]): void }} port
  * @param surroundings `module` (wasm bytes, module or response), `openPages(name, manifest)`, `takeLock(name)`, `readUrl`?,
- *   `soon(callback)`: runs the callback after the events that wait
+ *   `hotLists`? (`hotcode.js`), `soon(callback)`: runs the callback after the events that wait
  * @returns the function that takes a request
  */
 export function serve(port, surroundings) {
@@ -34,6 +36,8 @@ class Machine {
   #backlog = new Map();
   #busyMs = 0;
   #stats = null;
+  #hotCode = null;
+  #hotCodeTimer = null;
   #statsSince = performance.now();
   #shown = {};
   #releases = [];
@@ -72,8 +76,14 @@ class Machine {
     this.kick();
     // The root is the first, and what the answer is about.
     this.#points = options.mounts.map(({ path }) => path);
+    const hotCode = options.hotCode ? HotCode.find(this.#around.hotLists, options.mounts[0]?.disk) : null;
     const mounted = [];
     for (const [number, mount] of options.mounts.entries()) mounted.push(await this.#mount(number, mount));
+    if (hotCode) {
+      const tell = (words) => this.#notice("hot-code", words);
+      this.#hotCode = await HotCode.open(this.#vm, hotCode, mounted[0].identity, tell);
+      this.#hotCodeTimer = setInterval(() => this.#hotCode?.save(), HOT_CODE_MS);
+    }
     return mounted[0];
   }
 
@@ -149,7 +159,10 @@ class Machine {
 
   on_hidden({ hidden }) {
     // A hidden page may be gone a moment later.
-    if (hidden && this.#vm && !this.#dead) this.#vm.sync_soon();
+    if (hidden && this.#vm && !this.#dead) {
+      this.#vm.sync_soon();
+      void this.#hotCode?.save();
+    }
     this.kick();
   }
 
@@ -164,6 +177,14 @@ class Machine {
 
   on_profile() {
     return this.#vm?.profile() ?? {};
+  }
+
+  on_startProfile() {
+    this.#vm.profile_start();
+  }
+
+  on_timeProfile() {
+    return this.#call((call) => this.#vm.profile_report(call));
   }
 
   /** Calls of `Vm.fs_*`: those that are answered later, and those that are not. */
@@ -189,7 +210,10 @@ class Machine {
   on_ping() {}
 
   async on_close() {
-    if (this.#vm && !this.#dead) await this.#call((call) => this.#vm.sync(call)).catch(() => {});
+    if (this.#vm && !this.#dead) {
+      await this.#call((call) => this.#vm.sync(call)).catch(() => {});
+      if (!this.#dead) await this.#hotCode?.save();
+    }
     this.#stop();
   }
 
@@ -221,6 +245,8 @@ class Machine {
     this.#dead = true;
     clearTimeout(this.#timer);
     clearInterval(this.#stats);
+    clearInterval(this.#hotCodeTimer);
+    this.#hotCode = null;
     this.#releases.splice(0).forEach((release) => release());
     for (const { reject } of this.#calls.values()) reject(fail("closed", "the machine was closed"));
     this.#calls.clear();

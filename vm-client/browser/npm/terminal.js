@@ -141,7 +141,7 @@ export class SkiffTerminal extends Base {
       timeZone: "host",
       ...(built && { worker: workerFrom(beside(built.worker)), wasm: beside(built.wasm) }),
       onNotice: (notice) => {
-        this.#say(notice.message);
+        if (notice.code !== "hot-code") this.#say(notice.message);
         this.#tell("notice", notice);
       },
     });

@@ -1,5 +1,6 @@
 // Entry of the Web Worker.
 
+import { storedLists } from "./hotcode.js";
 import { takeLock } from "./lock.js";
 import { IndexedDbPages } from "./overlay.js";
 import { serve } from "./serve.js";
@@ -19,6 +20,7 @@ self.onmessage = ({ data }) => {
     openPages: (name, manifest) => IndexedDbPages.open(name, manifest),
     openLayer: (name, manifest) => IndexedDbPages.openLayer(name, manifest),
     takeLock,
+    hotLists: storedLists,
     soon: (callback) => {
       waiting.push(callback);
       channel.port2.postMessage(0);

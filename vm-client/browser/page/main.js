@@ -111,6 +111,8 @@ function offline(now) {
 
 function notice({ code, message }) {
   if (code === "overlay-well") return ["overlay-full", "overlay-trouble"].forEach((old) => banner.remove(old));
+  // Nobody has to know: a load is only as slow as the first one was.
+  if (code === "hot-code") return console.info(message);
   if (code === "answers") return banner.remove("no-answer");
   const actions = code === "no-answer" ? [["Restart", () => location.reload()]] : undefined;
   banner.show(code, message, { bad: ["image-corrupt", "overlay-lost", "overlay-full", "no-answer"].includes(code), actions });

@@ -9,6 +9,7 @@ use linux_abi::signal::Signal;
 use vm_block::remote::{Link, RemoteHost};
 use vm_kernel::Errno;
 use vm_kernel::host::Host as KernelHost;
+use vm_kernel::profile::{Place, Report};
 use vm_kernel::task::WaitStatus;
 use vm_machine::{DataTree, Machine, MachineOptions, Program, Running, Stdio};
 use vm_rt::{Clock, Timers, Turn};
@@ -231,10 +232,39 @@ impl Vm {
 
     /// What the engine counted so far, by name.
     pub fn profile(&self) -> js_sys::Object {
-        let figures = self.inner.machine.engine_figures();
+        let mut figures = self.inner.machine.engine_figures();
+        let listed = self.inner.machine.hot_code().counts();
+        figures.push(("pages with expected code".to_owned(), count(listed.used)));
+        figures.push(("pages whose code is another now".to_owned(), count(listed.changed)));
         let fields: Vec<(&str, JsValue)> =
             figures.iter().map(|(name, value)| (name.as_str(), (*value).into())).collect();
         object(&fields)
+    }
+
+    /// Begins to measure where guest time goes, from nothing.
+    pub fn profile_start(&self) {
+        self.inner.machine.profile_start();
+    }
+
+    /// Where guest time went since then: `TimeProfile` of `index.d.ts`.
+    pub fn profile_report(&self, call: u32) {
+        self.later(call, async move |inner| Ok(time_profile(&inner.machine.profile().await).into()));
+    }
+
+    /// Keeps a list of the code that is hot, and has code in an earlier list compiled early. Returns why the earlier list
+    /// cannot be used, if that is so.
+    pub fn keep_hot_code(&self, earlier: Option<Box<[u8]>>) -> Option<String> {
+        self.inner.machine.keep_hot_code(earlier.as_deref()).err().map(|error| error.to_string())
+    }
+
+    /// How many times the list of hot code changed.
+    pub fn hot_code_changes(&self) -> f64 {
+        count(self.inner.machine.hot_code().changes())
+    }
+
+    /// The list of hot code.
+    pub fn hot_code(&self) -> Vec<u8> {
+        self.inner.machine.hot_code().emit()
     }
 
     /// What programs asked for that does not exist here, and what each task waits for.
@@ -291,6 +321,45 @@ impl Vm {
             losses: count(links.iter().map(|status| status.losses).sum()),
         }
     }
+}
+
+fn time_profile(report: &Report) -> js_sys::Object {
+    let ms = |ns: u64| JsValue::from(count(ns) / 1e6);
+    let counts = |counts: &[(&str, u64)]| -> JsValue {
+        object(&counts.iter().map(|&(name, number)| (name, count(number).into())).collect::<Vec<_>>()).into()
+    };
+    let places = |places: &[Place]| -> JsValue {
+        let all = js_sys::Array::new();
+        for place in places {
+            all.push(&object(&[
+                ("object", place.object.as_str().into()),
+                ("symbol", place.symbol.as_str().into()),
+                ("offset", count(place.offset).into()),
+                ("ms", ms(place.ns)),
+            ]));
+        }
+        all.into()
+    };
+    let work = report.work.clone();
+    let interprets_only = work.is_none();
+    let work = work.unwrap_or_default();
+    let (interpreter, interpreted) =
+        if interprets_only { (report.guest_ns, report.retired) } else { (work.interpreting_ns, work.interpreted) };
+    object(&[
+        ("guestMs", ms(report.guest_ns)),
+        ("interpreterMs", ms(interpreter)),
+        ("compileMs", ms(work.compiling_ns)),
+        ("instructions", count(report.retired).into()),
+        ("interpreted", count(interpreted).into()),
+        ("samples", count(report.samples).into()),
+        ("exits", counts(&report.exits)),
+        ("calls", counts(&report.calls)),
+        ("left", counts(&work.left)),
+        ("functions", places(&report.functions)),
+        ("regions", places(&report.regions)),
+        ("addresses", places(&report.addresses)),
+        ("text", report.to_string().into()),
+    ])
 }
 
 /// A plain object.

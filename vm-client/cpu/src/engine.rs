@@ -81,6 +81,53 @@ pub enum Exit {
     OutOfFuel,
 }
 
+/// What an engine that compiles did so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Time in the interpreter, in ns, as far as samples tell.
+    pub interpreting_ns: u64,
+    /// Time in the compiler, in ns.
+    pub compiling_ns: u64,
+    /// Instructions that were interpreted.
+    pub interpreted: u64,
+    /// Why compiled code was left, and how often.
+    pub left: Vec<(&'static str, u64)>,
+}
+
+/// Something about code that was worth compiling, with addresses of the address space that was active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hot {
+    /// Code was compiled that begins here.
+    Start(u32),
+    /// The block that begins here was part of it.
+    Block(u32),
+    /// A jump through a register led somewhere inside.
+    Jump {
+        /// The address behind the jump.
+        behind: u32,
+        /// Where it led.
+        to: u32,
+    },
+}
+
+/// What an earlier run found about the code in a page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HotPage {
+    /// Offsets in the page where compiled code began.
+    pub starts: Vec<u16>,
+    /// Offsets of the blocks that were part of compiled code.
+    pub blocks: Vec<u16>,
+    /// Jumps through registers: the offset behind each (up to 4096), and how far from there it led.
+    pub jumps: Vec<(u16, i32)>,
+}
+
+impl HotPage {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty() && self.blocks.is_empty() && self.jumps.is_empty()
+    }
+}
+
 /// Runs guest code.
 pub trait Engine {
     /// Runs at most about `fuel` instructions in the active address space of `mmu` and tells why it stopped.
@@ -95,6 +142,25 @@ pub trait Engine {
     fn figures(&self) -> Vec<(String, f64)> {
         Vec::new()
     }
+
+    /// What it did so far; nothing if it does not compile.
+    fn work(&self) -> Option<Work> {
+        None
+    }
+
+    /// Where the compiled code begins that an address of the active address space is part of; nothing if there is none.
+    fn compiled_at(&self, _mmu: &Mmu, _address: u64) -> Option<u64> {
+        None
+    }
+
+    /// What was compiled since this was asked last, in the address space of the last run.
+    fn take_hot(&mut self) -> Vec<Hot> {
+        Vec::new()
+    }
+
+    /// Tells what an earlier run found about the code in a frame, in place of what was told before. That it is used
+    /// changes no result.
+    fn expect(&mut self, _frame: FrameId, _page: HotPage) {}
 
     /// Instructions met that the engine does not know: name, and how often code with one was prepared.
     fn unknown_instructions(&self) -> Vec<(String, u64)> {

@@ -9,7 +9,7 @@ mod fuse;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use vm_mem::{Access, FrameId, Mmu, PAGE_SIZE, PageFault, VirtAddr};
@@ -18,7 +18,7 @@ use self::cache::{BlockId, Cache, Key, Stamps};
 use self::exec::Stop;
 use crate::core::{Core, Trap};
 use crate::decode::{self, Context, Truncated, Unknown};
-use crate::ir::{Code, ExitReason, Form, Op, Segments, Slot};
+use crate::ir::{Block, Code, ExitReason, Form, Op, Segments, Slot};
 use crate::{Cpu, DebugCause, Engine, Exception, Exit, Gate, Mode, Segment};
 
 /// Runs guest code by interpreting cached blocks of IR.
@@ -39,6 +39,10 @@ struct Beside {
     kept: HashSet<FrameId>,
     /// Code that changed, for the generator to take.
     changed: Vec<(FrameId, Range<u16>)>,
+    /// Offsets in frames of blocks that are hot after few times.
+    early: HashMap<FrameId, Vec<u16>>,
+    /// How often they are reached before that.
+    early_heat: u32,
 }
 
 /// Why [`Interpreter::resume`] came back.
@@ -154,6 +158,17 @@ impl Interpreter {
     pub fn set_threshold(&mut self, times: u32) {
         self.beside.get_or_insert_default();
         self.cache.heat = times.min(cache::COLD - 1);
+    }
+
+    /// Has the blocks at these offsets of a frame, in order, get hot after so many times at most; no others of it.
+    pub fn expect_hot(&mut self, frame: FrameId, offsets: Vec<u16>, times: u32) {
+        let Some(beside) = &mut self.beside else { return };
+        beside.early_heat = times.min(self.cache.heat);
+        if offsets.is_empty() {
+            beside.early.remove(&frame);
+        } else {
+            beside.early.insert(frame, offsets);
+        }
     }
 
     /// Takes over a guest thread.
@@ -523,7 +538,7 @@ impl Interpreter {
         let page = mmu.frame(key.frame);
         if let Ok(mut block) = decode::block(start, &page[address.offset()..], context, &mut self.unknown) {
             fuse::fuse(&mut block);
-            return Ok(self.cache.insert(key, None, &block));
+            return Ok(self.insert(key, None, &block));
         }
         // The first instruction goes over the end of the page.
         let second = mmu.code_frame(next_page(address.0))?;
@@ -535,7 +550,18 @@ impl Interpreter {
             // Longer than any instruction may be.
             Err(Truncated) => decode::refused(start, context.mode),
         };
-        Ok(self.cache.insert(key, Some(second), &block))
+        Ok(self.insert(key, Some(second), &block))
+    }
+
+    fn insert(&mut self, key: Key, second: Option<FrameId>, block: &Block) -> BlockId {
+        let id = self.cache.insert(key, second, block);
+        if let Some(beside) = &self.beside
+            && let Some(offsets) = beside.early.get(&key.frame)
+            && offsets.binary_search(&(key.start as u16 & 0xfff)).is_ok()
+        {
+            self.cache.blocks[id as usize].set_heat(beside.early_heat);
+        }
+        id
     }
 }
 

@@ -17,7 +17,7 @@ mod state;
 
 pub use crate::core::{Core, Trap};
 pub use cpuid::{FEATURES_ECX, FEATURES_EDX, query as query_cpuid};
-pub use engine::{DebugCause, Engine, Exception, Exit, Gate};
+pub use engine::{DebugCause, Engine, Exception, Exit, Gate, Hot, HotPage, Work};
 pub use fxsave::ReservedMxcsr;
 pub use interp::Interpreter;
 pub use state::{Cpu, DebugRegisters, F80, Fpu, Ldt, Mode, Segment, Selector, TlsDescriptor, reg};

@@ -12,19 +12,20 @@ use std::ops::Range;
 
 use vm_cpu::assist::direct::Direct;
 use vm_cpu::interp::Pause;
-use vm_cpu::{Cpu, Engine, Exit, Interpreter, Mode, Trap, reg};
-use vm_mem::{Access, FrameId, Mmu, VirtAddr};
+use vm_cpu::{Cpu, Engine, Exit, Hot, HotPage, Interpreter, Mode, Trap, Work, reg};
+use vm_mem::{Access, FrameId, Mmu, PAGE_SIZE, VirtAddr};
 
 use self::answers::{Call, window};
 use self::compile::{HEAP_MODULES, Operations, extend_heap};
 use crate::cache::{RegionId, Regions};
 use crate::cold::Cold;
 use crate::emit::{Config, Functions, GO_ON, StackRegisters, Why};
+use crate::expected::{EARLY, Expected};
 use crate::host::{CodeHost, InstallError};
 use crate::links::Links;
 use crate::module;
 use crate::plan::{Limits, Region};
-use crate::profile::Profile;
+use crate::profile::{Left, Profile};
 use crate::state::{DEPTH, State};
 
 /// How the engine decides.
@@ -86,6 +87,7 @@ struct Inner {
     unfit_region: Option<RegionId>,
     /// What is compiled without windows, because they could not be had too often.
     unfit: HashSet<(FrameId, u32)>,
+    expected: Expected,
     profile: Profile,
 }
 
@@ -122,6 +124,7 @@ impl<H: CodeHost> Jit<H> {
                 windowless: false,
                 unfit_region: None,
                 unfit: HashSet::new(),
+                expected: Expected::default(),
                 profile: Profile::default(),
             },
             options,
@@ -155,11 +158,16 @@ impl<H: CodeHost> Jit<H> {
                     self.inner.profile.entries += 1;
                     let mut call = Call { inner: &mut self.inner, mmu };
                     let result = self.host.enter(slot, DEPTH, &mut call);
-                    if result != GO_ON {
+                    if result == GO_ON {
+                        let left = if self.inner.interpreter.core().fuel > 0 { Left::Elsewhere } else { Left::Fuel };
+                        self.inner.profile.leave(left);
+                    } else {
                         if std::mem::take(&mut self.inner.windowless) {
                             self.missed_window();
                         }
-                        match self.stopped() {
+                        let stopped = self.stopped();
+                        self.inner.profile.leave(Left::of(stopped));
+                        match stopped {
                             Some(exit) => return exit,
                             None => interpret = true,
                         }
@@ -279,6 +287,29 @@ impl<H: CodeHost> Engine for Jit<H> {
 
     fn unknown_instructions(&self) -> Vec<(String, u64)> {
         self.inner.interpreter.unknown_instructions()
+    }
+
+    fn work(&self) -> Option<Work> {
+        Some(self.inner.profile.work())
+    }
+
+    fn compiled_at(&self, mmu: &Mmu, address: u64) -> Option<u64> {
+        let page = VirtAddr(address).page();
+        let frame = mmu.mapping(mmu.active()?, page)?.frame;
+        let at = (address % PAGE_SIZE as u64) as u16;
+        let regions = self.inner.regions.touching(frame, &(at..at + 1));
+        let here = regions.into_iter().filter_map(|id| self.inner.regions.get(id));
+        let here = here.filter(|region| region.pages.contains(&(page.0 as u32, frame)));
+        here.max_by_key(|region| region.used).and_then(|region| Some(u64::from(region.entries.first()?.0)))
+    }
+
+    fn take_hot(&mut self) -> Vec<Hot> {
+        self.inner.expected.take_hot()
+    }
+
+    fn expect(&mut self, frame: FrameId, page: HotPage) {
+        self.inner.interpreter.expect_hot(frame, page.starts.clone(), EARLY);
+        self.inner.expected.set(frame, page);
     }
 
     fn figures(&self) -> Vec<(String, f64)> {

@@ -3,7 +3,8 @@
 //! [`Jit`] is a [`vm_cpu::Engine`] around the interpreter. It starts from the same blocks of IR ([`vm_cpu::decode`]):
 //! [`plan`] chooses which blocks make a region, [`shape`] brings their control flow into the form WebAssembly has,
 //! [`flow`] follows the flags, [`emit`] writes the function, [`module`] wraps it, a [`CodeHost`] installs it. [`cache`]
-//! knows the regions there are, [`links`] how they reach each other, [`cold`] where there is nothing yet.
+//! knows the regions there are, [`links`] how they reach each other, [`cold`] where there is nothing yet, [`expected`] what
+//! earlier runs found hot.
 //!
 //! The crate knows nothing of browsers: `vm-browser` implements [`CodeHost`]. It holds no `unsafe`; what generated code
 //! may touch is said in [`emit`] and `vm_mem::direct`.
@@ -12,6 +13,7 @@ pub mod cache;
 pub mod cold;
 pub mod emit;
 pub mod engine;
+pub mod expected;
 pub mod flow;
 pub mod host;
 pub mod lazy;

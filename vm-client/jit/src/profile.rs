@@ -2,7 +2,52 @@
 
 use std::collections::HashSet;
 
+use vm_cpu::{Exit, Work};
 use vm_mem::FrameId;
+
+/// Why compiled code came back to the dispatcher.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Left {
+    /// No fuel is left.
+    Fuel,
+    /// It goes on elsewhere: at code that is not compiled or not linked, or behind calls that were too deep.
+    Elsewhere,
+    /// The next instruction is for the interpreter.
+    Interpreted,
+    /// A system call.
+    Syscall,
+    /// A page fault.
+    Fault,
+    /// Another exception.
+    Exception,
+    /// The time stamp counter.
+    TimeStamp,
+}
+
+impl Left {
+    /// All with what a profile calls them, in order.
+    const NAMES: [(Left, &'static str); 7] = [
+        (Left::Fuel, "end of fuel"),
+        (Left::Elsewhere, "code elsewhere"),
+        (Left::Interpreted, "an instruction for the interpreter"),
+        (Left::Syscall, "system call"),
+        (Left::Fault, "fault"),
+        (Left::Exception, "exception"),
+        (Left::TimeStamp, "time stamp"),
+    ];
+
+    /// What a stop in the middle of code means.
+    pub fn of(stopped: Option<Exit>) -> Left {
+        match stopped {
+            None => Left::Interpreted,
+            Some(Exit::Syscall(_)) => Left::Syscall,
+            Some(Exit::Fault(_)) => Left::Fault,
+            Some(Exit::Exception(_)) => Left::Exception,
+            Some(Exit::ReadTsc { .. }) => Left::TimeStamp,
+            Some(Exit::OutOfFuel) => Left::Fuel,
+        }
+    }
+}
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +59,7 @@ pub struct Profile {
     pub interpreted_insns: u64,
     pub interpreter_ms: f64,
     pub compiled: u64,
+    pub expected: u64,
     pub guest_bytes: u64,
     pub wasm_bytes: u64,
     pub compile_ms: f64,
@@ -33,6 +79,8 @@ pub struct Profile {
     pub windows_missed: u64,
     pub install_errors: u64,
     pub last_error: String,
+    /// Why compiled code was left, in the order of [`Left`].
+    pub left: [u64; Left::NAMES.len()],
     /// How often each operation was requested, by its number, and what it is.
     pub requested: Vec<u64>,
     /// How often flags of each kind were requested.
@@ -51,6 +99,22 @@ impl Profile {
         self.longest_compile_ms = self.longest_compile_ms.max(ms);
     }
 
+    /// Counts that compiled code was left.
+    pub fn leave(&mut self, why: Left) {
+        self.left[why as usize] += 1;
+    }
+
+    /// What a profile of the guest wants to know.
+    pub fn work(&self) -> Work {
+        let ns = |ms: f64| (ms * 1e6) as u64;
+        Work {
+            interpreting_ns: ns(self.interpreter_ms),
+            compiling_ns: ns(self.compile_ms),
+            interpreted: self.interpreted_insns,
+            left: Left::NAMES.iter().map(|&(why, name)| (name, self.left[why as usize])).collect(),
+        }
+    }
+
     /// Counts a request for the operation with this number.
     pub fn request(&mut self, number: usize) {
         if self.requested.len() <= number {
@@ -67,6 +131,7 @@ impl Profile {
             ("entries of the interpreter", self.interpreted),
             ("instructions interpreted", self.interpreted_insns),
             ("regions compiled", self.compiled),
+            ("regions that were expected", self.expected),
             ("guest bytes compiled", self.guest_bytes),
             ("wasm bytes emitted", self.wasm_bytes),
             ("regions invalidated", self.invalidated),
@@ -83,6 +148,8 @@ impl Profile {
             ("modules refused", self.install_errors),
         ];
         let mut figures: Vec<(String, f64)> = counts.iter().map(|(name, n)| ((*name).to_owned(), *n as f64)).collect();
+        let left = Left::NAMES.iter().map(|&(why, name)| (format!("left for {name}"), self.left[why as usize] as f64));
+        figures.extend(left);
         figures.push(("interpreter ms, sampled".to_owned(), self.interpreter_ms));
         figures.push(("compile ms".to_owned(), self.compile_ms));
         figures.push(("of which the host's".to_owned(), self.install_ms));

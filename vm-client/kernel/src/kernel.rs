@@ -13,6 +13,7 @@ use vm_rt::{Executor, Timers, Turn, WaitQueue};
 
 use crate::dump::TaskReport;
 use crate::host::Host;
+use crate::hot_code::HotCode;
 use crate::ipc::Ipc;
 use crate::klog::{KernelLog, level};
 use crate::loader::vdso::Vdso;
@@ -62,6 +63,8 @@ pub struct Kernel {
     pub strace: RefCell<Option<Rc<dyn crate::strace::Output>>>,
     /// Where guest time goes, while somebody wants to know.
     pub profile: Profile,
+    /// What was compiled, for later machines.
+    pub hot_code: HotCode,
     /// uname(2).
     pub uts: RefCell<Uts>,
     /// System V IPC and POSIX message queues.
@@ -177,6 +180,7 @@ impl Kernel {
             net: Rc::default(),
             strace: RefCell::default(),
             profile: Profile::default(),
+            hot_code: HotCode::default(),
             uts: RefCell::new(Uts { nodename: b"skiff".to_vec(), domainname: b"(none)".to_vec() }),
             ipc: Ipc::default(),
             aio: Contexts::default(),

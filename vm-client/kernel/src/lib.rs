@@ -9,6 +9,7 @@ pub(crate) mod coredump;
 pub(crate) mod dump;
 pub mod fs;
 pub mod host;
+pub mod hot_code;
 pub(crate) mod ipc;
 pub mod kernel;
 pub(crate) mod klog;

@@ -3,15 +3,16 @@
 //! While it is on, the task loop runs guest code in pieces of about [`PERIOD`] instructions and tells [`Profile::note`] of each
 //! run. A sample weighs the host time that the engine took since the one before, so that compiled and interpreted code are
 //! counted by what they cost. Samples are kept by file and offset, and get names from the files' symbols ([`symbols`]) when
-//! a [`Report`] is made. Off, it costs one test for each run of the engine.
+//! a [`Report`] is made; printed, it is a page of text ([`text`]). Off, it costs one test for each run of the engine.
 
 mod symbols;
+mod text;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use vm_cpu::{Cpu, Exit, reg};
+use vm_cpu::{Cpu, Exit, Work, reg};
 
 use crate::mm::vma::{Backing, MappedFile};
 use crate::mm::{Mm, PageCache};
@@ -47,6 +48,22 @@ pub struct Profile {
     calls: RefCell<BTreeMap<u32, u64>>,
     files: RefCell<Vec<Rc<MappedFile>>>,
     places: RefCell<HashMap<(Object, u64), u64>>,
+    /// By where compiled code begins.
+    regions: RefCell<HashMap<(Object, u64), u64>>,
+    /// What the engine had done when it began.
+    before: RefCell<Option<Work>>,
+}
+
+/// A run of the engine, for [`Profile::note`].
+pub(crate) struct Ran<'a> {
+    /// Why it stopped.
+    pub(crate) exit: &'a Exit,
+    /// Instructions finished.
+    pub(crate) retired: u64,
+    /// Host time.
+    pub(crate) ns: u64,
+    /// Where the compiled code begins in which it stopped, if it did.
+    pub(crate) region: Option<u64>,
 }
 
 /// What a profile says.
@@ -66,6 +83,10 @@ pub struct Report {
     pub functions: Vec<Place>,
     /// The addresses that were met most.
     pub addresses: Vec<Place>,
+    /// Where time went that was spent in compiled code, by where that begins, most first.
+    pub regions: Vec<Place>,
+    /// What the engine did meanwhile; nothing if it does not compile.
+    pub work: Option<Work>,
 }
 
 /// A function or an address, and the time it had.
@@ -82,9 +103,10 @@ pub struct Place {
 }
 
 impl Profile {
-    /// Begins to measure, from nothing.
-    pub fn start(&self) {
+    /// Begins to measure, from nothing; `work` is what the engine did so far.
+    pub fn start(&self, work: Option<Work>) {
         self.on.set(true);
+        *self.before.borrow_mut() = work;
         for counter in
             [&self.since_sample_ns, &self.guest_ns, &self.retired, &self.samples].into_iter().chain(&self.exits)
         {
@@ -94,6 +116,7 @@ impl Profile {
         self.calls.borrow_mut().clear();
         self.files.borrow_mut().clear();
         self.places.borrow_mut().clear();
+        self.regions.borrow_mut().clear();
     }
 
     /// Whether it measures.
@@ -106,8 +129,14 @@ impl Profile {
         fuel.min(self.until_sample.get()).max(1)
     }
 
-    /// Notes a run of the engine, which finished so many instructions in so much time. True when it ended for a sample.
-    pub(crate) fn note(&self, mm: &Mm, cpu: &Cpu, exit: &Exit, retired: u64, ns: u64) -> bool {
+    /// Whether a run that finished so many instructions is one for a sample.
+    pub(crate) fn is_due(&self, retired: u64) -> bool {
+        u64::from(self.until_sample.get()) <= retired
+    }
+
+    /// Notes a run of the engine. True when it ended for a sample.
+    pub(crate) fn note(&self, mm: &Mm, cpu: &Cpu, ran: &Ran<'_>) -> bool {
+        let Ran { exit, retired, ns, region } = *ran;
         let reason = match exit {
             Exit::Syscall(_) => {
                 *self.calls.borrow_mut().entry(cpu.gpr[reg::RAX] as u32).or_default() += 1;
@@ -132,12 +161,16 @@ impl Profile {
         // The distance varies, or loops of a fitting length would always be met at the same place.
         let spread = (self.samples.get().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32;
         self.until_sample.set(PERIOD / 2 + spread % PERIOD);
-        self.sample(mm, cpu.rip, self.since_sample_ns.replace(0));
+        let spent = self.since_sample_ns.replace(0);
+        add_time(&self.places, self.place(mm, cpu.rip), spent);
+        if let Some(start) = region {
+            add_time(&self.regions, self.place(mm, start), spent);
+        }
         matches!(exit, Exit::OutOfFuel)
     }
 
-    fn sample(&self, mm: &Mm, rip: u64, ns: u64) {
-        let (object, offset) = match mm.area_at(rip) {
+    fn place(&self, mm: &Mm, rip: u64) -> (Object, u64) {
+        match mm.area_at(rip) {
             Some(area) => match &area.backing {
                 Backing::File { file, first } => {
                     (Object::File(self.file(file)), first * 4096 + rip.saturating_sub(area.start))
@@ -146,13 +179,6 @@ impl Profile {
                 Backing::Anonymous => (Object::Memory("generated code"), rip),
             },
             None => (Object::Memory("nowhere"), rip),
-        };
-        let mut places = self.places.borrow_mut();
-        let full = places.len() >= MOST_PLACES;
-        match places.get_mut(&(object, offset)) {
-            Some(time) => *time += ns,
-            None if full => *places.entry((Object::Memory("elsewhere"), 0)).or_default() += ns,
-            None => drop(places.insert((object, offset), ns)),
         }
     }
 
@@ -166,8 +192,8 @@ impl Profile {
         })
     }
 
-    /// What was found so far. Reads the symbols of the files, so it may wait.
-    pub async fn report(&self) -> Report {
+    /// What was found so far; `work` is what the engine did. Reads the symbols of the files, so it may wait.
+    pub async fn report(&self, work: Option<Work>) -> Report {
         let files = self.files.borrow().clone();
         let mut tables = Vec::new();
         for file in &files {
@@ -176,23 +202,18 @@ impl Profile {
         }
         let mut functions: HashMap<(String, String, u64), u64> = HashMap::new();
         let mut addresses = Vec::new();
-        for (&(object, offset), &ns) in self.places.borrow().iter() {
-            let (path, found) = match object {
-                Object::File(index) => match tables.get(index) {
-                    Some((path, symbols)) => (path.clone(), symbols.find(offset)),
-                    None => continue,
-                },
-                Object::Memory(name) => (name.to_owned(), None),
-            };
-            let (symbol, start) = match &found {
-                Some((name, start)) => (format!("{name}+{:#x}", offset.saturating_sub(*start)), *start),
-                // Nameless code is told apart by page.
-                None => (String::new(), offset & !0xfff),
-            };
-            let name = found.map(|(name, _)| name).unwrap_or_default();
-            *functions.entry((path.clone(), name, start)).or_default() += ns;
-            addresses.push(Place { object: path, symbol, offset, ns });
+        for (&place, &ns) in self.places.borrow().iter() {
+            let Some((object, found)) = named(&tables, place) else { continue };
+            // Nameless code is told apart by page.
+            let (name, start) = found.clone().unwrap_or_else(|| (String::new(), place.1 & !0xfff));
+            *functions.entry((object.clone(), name, start)).or_default() += ns;
+            addresses.push(Place::new(object, found, place.1, ns));
         }
+        let regions = self.regions.borrow();
+        let regions = regions.iter().filter_map(|(&place, &ns)| {
+            let (object, found) = named(&tables, place)?;
+            Some(Place::new(object, found, place.1, ns))
+        });
         let functions = functions.into_iter();
         let functions = functions.map(|((object, symbol, offset), ns)| Place { object, symbol, offset, ns }).collect();
         let calls = self.calls.borrow();
@@ -207,12 +228,54 @@ impl Profile {
             calls,
             functions: most(functions, 60),
             addresses: most(addresses, 100),
+            regions: most(regions.collect(), 60),
+            work: work.map(|work| since(&work, self.before.borrow().as_ref())),
         }
     }
 
     async fn symbols(&self, cache: &PageCache) -> Symbols {
         // A file that is no ELF file, or a damaged one, has no names.
         Symbols::read(cache).await.unwrap_or_default()
+    }
+}
+
+impl Place {
+    fn new(object: String, found: Option<(String, u64)>, offset: u64, ns: u64) -> Self {
+        let symbol = found.map(|(name, start)| format!("{name}+{:#x}", offset.saturating_sub(start)));
+        Self { object, symbol: symbol.unwrap_or_default(), offset, ns }
+    }
+}
+
+/// What a place is in, and the function there with its start; nothing for a file that is not known any more.
+fn named(tables: &[(String, Symbols)], (object, offset): (Object, u64)) -> Option<(String, Option<(String, u64)>)> {
+    match object {
+        Object::File(index) => tables.get(index).map(|(path, symbols)| (path.clone(), symbols.find(offset))),
+        Object::Memory(name) => Some((name.to_owned(), None)),
+    }
+}
+
+fn add_time(times: &RefCell<HashMap<(Object, u64), u64>>, place: (Object, u64), ns: u64) {
+    let mut times = times.borrow_mut();
+    let full = times.len() >= MOST_PLACES;
+    match times.get_mut(&place) {
+        Some(time) => *time += ns,
+        None if full => *times.entry((Object::Memory("elsewhere"), 0)).or_default() += ns,
+        None => drop(times.insert(place, ns)),
+    }
+}
+
+/// What was done since an earlier moment.
+fn since(now: &Work, before: Option<&Work>) -> Work {
+    let Some(before) = before else { return now.clone() };
+    let left = now.left.iter().map(|&(why, count)| {
+        let earlier = before.left.iter().find(|(other, _)| *other == why).map_or(0, |(_, count)| *count);
+        (why, count.saturating_sub(earlier))
+    });
+    Work {
+        interpreting_ns: now.interpreting_ns.saturating_sub(before.interpreting_ns),
+        compiling_ns: now.compiling_ns.saturating_sub(before.compiling_ns),
+        interpreted: now.interpreted.saturating_sub(before.interpreted),
+        left: left.collect(),
     }
 }
 

@@ -9,10 +9,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use vm_block::BlockDevice;
-use vm_cpu::{Engine, Interpreter};
+use vm_cpu::{Engine, Interpreter, Work};
 use vm_kernel::fs::hosted::Tree;
 use vm_kernel::host::Host;
+use vm_kernel::hot_code::{HotCode, List, ListError};
 use vm_kernel::kernel::Diagnostics;
+use vm_kernel::profile::Report;
 use vm_kernel::vfs::OpenFile;
 use vm_kernel::{Kernel, Result, strace};
 use vm_mem::{Mmu, PAGE_SIZE};
@@ -200,6 +202,34 @@ impl Machine {
     pub fn engine_figures(&self) -> Vec<(String, f64)> {
         // While the engine runs there is nobody to ask.
         self.kernel.engine.try_borrow().map(|engine| engine.figures()).unwrap_or_default()
+    }
+
+    /// Begins to measure where guest time goes, from nothing.
+    pub fn profile_start(&self) {
+        self.kernel.profile.start(self.work());
+    }
+
+    /// Where guest time went since [`Machine::profile_start`]. Reads the names of functions, so it may wait.
+    pub async fn profile(&self) -> Report {
+        self.kernel.profile.report(self.work()).await
+    }
+
+    fn work(&self) -> Option<Work> {
+        // While the engine runs there is nobody to ask.
+        self.kernel.engine.try_borrow().ok().and_then(|engine| engine.work())
+    }
+
+    /// Keeps a list of the code that is hot, to be stored for later machines. With such a list of an earlier one, hot code is
+    /// compiled early; one that cannot be read changes nothing and is an error.
+    pub fn keep_hot_code(&self, earlier: Option<&[u8]>) -> std::result::Result<(), ListError> {
+        let list = earlier.map(List::parse).transpose();
+        self.kernel.hot_code.start(list.as_ref().ok().cloned().flatten().unwrap_or_default());
+        list.map(drop)
+    }
+
+    /// The list of hot code: how many times it changed, how it is made, and what became of the earlier one.
+    pub fn hot_code(&self) -> &HotCode {
+        &self.kernel.hot_code
     }
 
     /// What to show when something does not work.

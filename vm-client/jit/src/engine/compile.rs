@@ -10,6 +10,7 @@ use vm_mem::{Mmu, PAGE_SIZE, VirtAddr};
 use super::{Inner, Jit};
 use crate::cache::{Compiled, RegionId, Regions, spans};
 use crate::emit::{self, Function, Numbers};
+use crate::expected::Expected;
 use crate::host::{CodeHost, ModuleId};
 use crate::links::Links;
 use crate::module;
@@ -110,9 +111,9 @@ impl<H: CodeHost> Jit<H> {
 
     /// Plans and emits the region at an address, which is about to be run if it is `at_hand`.
     fn draft(&mut self, mmu: &mut Mmu, start: u32, at_hand: bool) -> Option<Draft> {
-        let Inner { interpreter, regions, .. } = &mut self.inner;
+        let Inner { interpreter, regions, expected, .. } = &mut self.inner;
         let forced = self.options.threshold == 0;
-        let mut source = GuestCode { interpreter, regions, mmu, forced, warm: self.options.threshold / 256 };
+        let mut source = GuestCode { interpreter, regions, expected, mmu, forced, warm: self.options.threshold / 256 };
         let mut region = plan(&mut source, start, self.options.limits)?;
         let slot = self.free_slots.pop()?;
         let shape = Shape::of(&mut region);
@@ -150,13 +151,21 @@ impl<H: CodeHost> Jit<H> {
         let Ok(frame) = mmu.code_frame(VirtAddr(u64::from(start))) else { return false };
         let threshold = self.options.threshold;
         let reached = self.inner.interpreter.reached(frame, u64::from(start));
-        threshold == 0 || reached.is_some_and(|times| times >= threshold / 4)
+        threshold == 0
+            || self.inner.expected.is_start(frame, start)
+            || reached.is_some_and(|times| times >= threshold / 4)
     }
 
     fn add(&mut self, mmu: &mut Mmu, draft: Draft, mut function: Function, module: ModuleId, flavour: u16) {
         function.code.shrink_to_fit();
         let Draft { slot, id, region, .. } = draft;
         let entries = region.entries();
+        if self.options.threshold > 0 {
+            self.inner.expected.note(&region);
+        }
+        if entries.first().is_some_and(|&(start, frame)| self.inner.expected.is_start(frame, start)) {
+            self.inner.profile.expected += 1;
+        }
         let compiled = Compiled {
             entries: entries.clone(),
             flavour,
@@ -206,6 +215,7 @@ impl Numbers for Naming<'_> {
 struct GuestCode<'a> {
     interpreter: &'a mut Interpreter,
     regions: &'a Regions,
+    expected: &'a Expected,
     mmu: &'a mut Mmu,
     forced: bool,
     /// How often a block was reached that is compiled with a hot one.
@@ -238,7 +248,9 @@ impl CodeSource for GuestCode<'_> {
     fn is_warm(&mut self, start: u32) -> bool {
         let address = VirtAddr(u64::from(start));
         let Ok(frame) = self.mmu.code_frame(address) else { return false };
-        self.forced || self.interpreter.reached(frame, address.0).is_some_and(|times| times >= self.warm)
+        self.forced
+            || self.expected.is_block(frame, start)
+            || self.interpreter.reached(frame, address.0).is_some_and(|times| times >= self.warm)
     }
 
     fn is_entry(&mut self, start: u32) -> bool {
@@ -246,7 +258,13 @@ impl CodeSource for GuestCode<'_> {
     }
 
     fn jumps_from(&mut self, behind: u32) -> Vec<u32> {
-        self.interpreter.jumps_from(behind)
+        let mut targets = self.interpreter.jumps_from(behind);
+        if let Ok(frame) = self.mmu.code_frame(VirtAddr(u64::from(behind.wrapping_sub(1)))) {
+            targets.extend(self.expected.jumps_from(frame, behind));
+            targets.sort_unstable();
+            targets.dedup();
+        }
+        targets
     }
 }
 

@@ -13,6 +13,7 @@ use vm_rt::yield_now;
 
 use super::{FaultRegs, Task, exit};
 use crate::mm::FaultError;
+use crate::profile::Ran;
 use crate::ptrace::registers;
 use crate::signal::deliver::{Next, deliver};
 use crate::{Kernel, SyscallCx, syscall};
@@ -133,10 +134,12 @@ fn run_guest(cx: &SyscallCx, fuel: &mut u32) -> Exit {
         *fuel = fuel.saturating_sub(u32::try_from(ran).unwrap_or(u32::MAX));
         if let Some((profile, since)) = profile {
             let spent = kernel.clock.host_ns().saturating_sub(since);
-            if profile.note(&mm, &cpu, &exit, ran, spent) && *fuel > 0 {
+            let region = profile.is_due(ran).then(|| engine.compiled_at(&mmu, cpu.rip)).flatten();
+            if profile.note(&mm, &cpu, &Ran { exit: &exit, retired: ran, ns: spent, region }) && *fuel > 0 {
                 continue;
             }
         }
+        kernel.hot_code.note(&mm, &mmu, engine.take_hot());
         match exit {
             Exit::ReadTsc { aux } => {
                 put_tsc(&mut cpu, kernel.clock.now_ns(), aux);
@@ -174,7 +177,11 @@ fn put_tsc(cpu: &mut Cpu, tsc: u64, aux: bool) {
 async fn page_fault(cx: &SyscallCx, fault: PageFault) {
     let mm = cx.mm();
     let Ok(outcome) = cx.task.killable(mm.fault(fault.addr, fault.access)).await else { return };
-    let Err(error) = outcome else { return };
+    let Err(error) = outcome else {
+        let kernel = &cx.kernel;
+        kernel.hot_code.page_came(&mm, fault.addr.0, &kernel.mmu.borrow(), &mut **kernel.engine.borrow_mut());
+        return;
+    };
     let (signal, code) = match error {
         FaultError::NotMapped => (Signal::SEGV, code::SEGV_MAPERR),
         FaultError::Forbidden => (Signal::SEGV, code::SEGV_ACCERR),
