@@ -166,7 +166,9 @@ static void diag(void) {
     printf("tcp states %d %d %d\n", states[0], states[1], states[2]);
     int u = socket(AF_UNIX, SOCK_STREAM, 0);
     struct sockaddr_un name = {AF_UNIX, "\0diag test"};
-    bind(u, (void *)&name, 12);
+    /* The name is the computer's: another run of this program may have it just now. */
+    while (bind(u, (void *)&name, 12) != 0 && errno == EADDRINUSE)
+        usleep(1000);
     listen(u, 3);
     fstat(u, &st);
     struct unix_diag_req uq = {AF_UNIX};
