@@ -117,6 +117,8 @@ pub const TIOCGPKT: u32 = 0x8004_5438;
 pub const TIOCGPTLCK: u32 = 0x8004_5439;
 pub const TIOCGEXCL: u32 = 0x8004_5440;
 pub const TIOCGPTPEER: u32 = 0x5441;
+pub const TIOCGLCKTRMIOS: u32 = 0x5456;
+pub const TIOCSLCKTRMIOS: u32 = 0x5457;
 
 /// Terminal settings (`struct ktermios`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +190,30 @@ impl Termios {
         let mut cc = [0; NCCS];
         cc.copy_from_slice(&bytes[17..36]);
         Self { iflag: word(0), oflag: word(4), cflag: word(8), lflag: word(12), line: bytes[16], cc, ..*self }
+    }
+
+    /// No settings at all: as a set of locks (TIOCSLCKTRMIOS), that nothing is locked.
+    pub const NONE: Self =
+        Self { iflag: 0, oflag: 0, cflag: 0, lflag: 0, line: 0, cc: [0; NCCS], ispeed: 0, ospeed: 0 };
+
+    /// These settings, but for what is locked: there the old ones stay.
+    pub fn keeping(&self, locked: &Self, old: &Self) -> Self {
+        let keep = |new: u32, old: u32, locked: u32| (new & !locked) | (old & locked);
+        let mut cc = self.cc;
+        for ((new, old), locked) in cc.iter_mut().zip(old.cc).zip(locked.cc) {
+            if locked != 0 {
+                *new = old;
+            }
+        }
+        Self {
+            iflag: keep(self.iflag, old.iflag, locked.iflag),
+            oflag: keep(self.oflag, old.oflag, locked.oflag),
+            cflag: keep(self.cflag, old.cflag, locked.cflag),
+            lflag: keep(self.lflag, old.lflag, locked.lflag),
+            line: if locked.line != 0 { old.line } else { self.line },
+            cc,
+            ..*self
+        }
     }
 
     /// Encodes `struct termio`, which has 16-bit flags and 8 control characters.

@@ -115,7 +115,7 @@ impl Mm {
         let id = memory.mmu().borrow_mut().create_space(32);
         // As Linux's mmap_base(): room for the stack and its gap, at least 128 MiB, at most five sixths of all.
         let gap = limits.stack.saturating_add(vma::STACK_GUARD_GAP).clamp(128 << 20, TASK_SIZE_I386 / 6 * 5);
-        Rc::new(Self {
+        let space = Rc::new(Self {
             memory: Rc::clone(memory),
             id,
             task_size: TASK_SIZE_I386,
@@ -130,7 +130,9 @@ impl Mm {
             exe: RefCell::default(),
             faults: Cell::default(),
             peak_pages: Cell::new(0),
-        })
+        });
+        memory.space_added(&space);
+        space
     }
 
     /// Makes a copy for a child: private pages are shared until either side stores to them.
@@ -178,6 +180,7 @@ impl Mm {
             }
         }
         child.uncommit(uncommitted);
+        self.memory.space_added(&child);
         Ok(child)
     }
 
@@ -358,6 +361,26 @@ impl Mm {
         })
     }
 
+    fn maps_writable(&self, cache: &Rc<PageCache>) -> bool {
+        let areas = self.areas.borrow();
+        areas
+            .iter()
+            .any(|area| area.is_shared_writable() && area.file().is_some_and(|file| Rc::ptr_eq(&file.cache, cache)))
+    }
+
+    fn drop_copies(&self, cache: &PageCache, from: u64) {
+        let areas = self.areas.borrow();
+        let mut mmu = self.memory.mmu().borrow_mut();
+        for area in areas.iter().filter(|area| area.visibility == Visibility::Private) {
+            let Backing::File { file, first } = &area.backing else { continue };
+            if !std::ptr::eq(&*file.cache, cache) {
+                continue;
+            }
+            let before = from.saturating_sub(*first).min(area.len() / PAGE);
+            mmu.unmap_range(self.id, pages(area.start + before * PAGE..area.end));
+        }
+    }
+
     fn uncommit(&self, pages: u64) {
         self.committed.set(self.committed.get().saturating_sub(pages));
         self.memory.uncommit(pages);
@@ -381,6 +404,7 @@ impl Mm {
 
 impl Drop for Mm {
     fn drop(&mut self) {
+        self.memory.space_removed(self.id);
         let areas = self.areas.take();
         for area in areas.iter().filter(|area| area.is_shared_writable()) {
             self.unmap_present(area, area.start..area.end);

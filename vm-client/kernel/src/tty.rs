@@ -76,6 +76,8 @@ pub struct Tty {
     sink: Box<dyn Sink>,
     kernel: Weak<Kernel>,
     winsize: Cell<Winsize>,
+    /// Settings that stay as they are (TIOCSLCKTRMIOS).
+    locked: Cell<Termios>,
     /// Foreground process group; 0 is none.
     pgrp: Cell<Pid>,
     /// The session whose controlling terminal it is; 0 is none.
@@ -106,6 +108,7 @@ impl Tty {
             sink,
             kernel: Weak::clone(kernel),
             winsize: Cell::default(),
+            locked: Cell::new(Termios::NONE),
             pgrp: Cell::new(0),
             sid: Cell::new(0),
             opens: Cell::new(0),

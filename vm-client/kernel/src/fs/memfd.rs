@@ -41,8 +41,13 @@ pub fn seals(file: &OpenFile) -> Result<u32> {
     sealable(file)?.seals().ok_or(Errno::EINVAL)
 }
 
+/// Whether a file may not be mapped shared and writable (mmap(2)) because of a seal.
+pub fn is_write_sealed(file: &OpenFile) -> bool {
+    seals(file).is_ok_and(|seals| seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) != 0)
+}
+
 /// F_ADD_SEALS.
-pub fn add_seals(file: &OpenFile, seals: u32) -> Result<()> {
+pub fn add_seals(cx: &SyscallCx, file: &OpenFile, seals: u32) -> Result<()> {
     const KNOWN: u32 = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
     if !file.flags().writable() {
         return Err(Errno::EPERM);
@@ -54,6 +59,11 @@ pub fn add_seals(file: &OpenFile, seals: u32) -> Result<()> {
     let old = inode.seals().ok_or(Errno::EINVAL)?;
     if old & F_SEAL_SEAL != 0 {
         return Err(Errno::EPERM);
+    }
+    let newly = seals & !old;
+    if newly & F_SEAL_WRITE != 0 && inode.page_cache().is_some_and(|cache| cx.kernel.memory.is_mapped_writable(&cache))
+    {
+        return Err(Errno::EBUSY);
     }
     inode.set_seals(old | seals);
     Ok(())

@@ -156,6 +156,9 @@ impl Mm {
             return Step::Done;
         }
         let Some(copy) = self.memory.take_copy(frame) else { return Step::NoMemory };
+        if let Backing::File { file, .. } = &area.backing {
+            file.cache.page_copied();
+        }
         self.memory.mmu().borrow_mut().map(self.id, page, copy, prot);
         Step::Done
     }
@@ -173,6 +176,7 @@ impl Mm {
                 };
                 if access == Access::Write && area.visibility == Visibility::Private {
                     let Some(copy) = self.memory.take_copy(frame) else { return Ok(Step::NoMemory) };
+                    file.cache.page_copied();
                     self.memory.mmu().borrow_mut().map(self.id, page, copy, hardware(area.prot));
                     return Ok(Step::Done);
                 }

@@ -327,7 +327,11 @@ impl Mm {
                 Ok(start)
             }
             Placement::Hint(start) => {
-                if start >= MMAP_MIN_ADDR && fits(start) && areas.is_free(start..start + len) {
+                if start.is_multiple_of(PAGE)
+                    && start >= MMAP_MIN_ADDR
+                    && fits(start)
+                    && areas.is_free(start..start + len)
+                {
                     return Ok(start);
                 }
                 areas

@@ -1,14 +1,15 @@
 //! Guest memory as a whole: who gets frames, who has to give some back, what is written back when.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use linux_abi::Errno;
-use vm_mem::{FrameId, Mmu};
+use vm_mem::{FrameId, MmId, Mmu};
 use vm_rt::WaitQueue;
 
+use super::Mm;
 use super::page_cache::PageCache;
 use super::vma::MappedFile;
 use crate::Kernel;
@@ -52,6 +53,8 @@ pub struct MemoryStats {
 /// The memory of one machine, shared by all its address spaces and page caches.
 pub struct Memory {
     mmu: Rc<RefCell<Mmu>>,
+    /// All address spaces.
+    spaces: RefCell<BTreeMap<MmId, Weak<Mm>>>,
     /// Pages that can be read again from their source, oldest first.
     lru: RefCell<VecDeque<(Weak<PageCache>, u64)>>,
     cached: Cell<u32>,
@@ -69,6 +72,7 @@ impl Memory {
     pub fn new(mmu: Rc<RefCell<Mmu>>) -> Rc<Self> {
         Rc::new(Self {
             mmu,
+            spaces: RefCell::default(),
             lru: RefCell::default(),
             cached: Cell::new(0),
             shmem: Cell::new(0),
@@ -82,6 +86,30 @@ impl Memory {
     /// The MMU.
     pub fn mmu(&self) -> &RefCell<Mmu> {
         &self.mmu
+    }
+
+    pub(super) fn space_added(&self, space: &Rc<Mm>) {
+        self.spaces.borrow_mut().insert(space.id(), Rc::downgrade(space));
+    }
+
+    pub(super) fn space_removed(&self, id: MmId) {
+        self.spaces.borrow_mut().remove(&id);
+    }
+
+    fn spaces(&self) -> Vec<Rc<Mm>> {
+        self.spaces.borrow().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Whether some address space has a shared mapping of a file that may be stored to, now or after mprotect(2).
+    pub fn is_mapped_writable(&self, cache: &Rc<PageCache>) -> bool {
+        self.spaces().iter().any(|space| space.maps_writable(cache))
+    }
+
+    /// Drops private copies of the pages of a file from an index on, as the file ends before them now.
+    pub(super) fn drop_copies(&self, cache: &PageCache, from: u64) {
+        for space in self.spaces() {
+            space.drop_copies(cache, from);
+        }
     }
 
     /// Sets what chooses and kills a process when no memory is left.

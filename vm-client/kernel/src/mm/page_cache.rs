@@ -44,6 +44,8 @@ pub struct PageCache {
     flushing: Mutex<()>,
     /// The first error of writing back that nobody was told of yet.
     error: Cell<Option<Errno>>,
+    /// Whether private mappings have copied pages of it.
+    copied: Cell<bool>,
 }
 
 enum Content {
@@ -89,6 +91,7 @@ impl PageCache {
             maybe_dirty: RefCell::default(),
             flushing: Mutex::default(),
             error: Cell::new(None),
+            copied: Cell::new(false),
         })
     }
 
@@ -191,12 +194,15 @@ impl PageCache {
     }
 
     /// Follows a change of the file's length (a file in memory gets its length from here): pages behind the end go away,
-    /// also from mappings, and the rest of the last page becomes zero.
+    /// also from mappings and with the private copies of them, and the rest of the last page becomes zero.
     pub fn truncate(&self, to: u64) {
         if let Content::Memory { size } = &self.content {
             size.set(to);
         }
         self.zero_range(to, u64::MAX - to);
+        if self.copied.get() {
+            self.memory.drop_copies(self, to.div_ceil(PAGE));
+        }
     }
 
     /// Makes a byte range zero in memory: whole pages go away (and are read again from the source or are holes), parts
@@ -382,6 +388,11 @@ impl PageCache {
         drop((pages, mmu));
         self.memory.pages_removed(1);
         Evicted::Freed
+    }
+
+    /// Notes that a private mapping has a copy of a page.
+    pub(super) fn page_copied(&self) {
+        self.copied.set(true);
     }
 
     // ---- stores through shared mappings ----

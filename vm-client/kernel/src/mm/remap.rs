@@ -7,7 +7,7 @@ use linux_abi::mman::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
 use vm_mem::{Access, VirtAddr, Vpn};
 
 use super::vma::{Backing, Visibility, Vma};
-use super::{MMAP_MIN_ADDR, Mm, PAGE, Placement};
+use super::{Mm, PAGE, Placement};
 
 impl Mm {
     /// Resizes or moves a mapping; returns its address.
@@ -26,27 +26,31 @@ impl Mm {
             return Err(Errno::EINVAL);
         }
         let area = self.areas.borrow().find(old).cloned().ok_or(Errno::EFAULT)?;
-        let old_range = old..old.checked_add(old_len).ok_or(Errno::EINVAL)?;
-        if old_len == 0 && area.visibility != Visibility::Shared {
+        let mut old_range = old..old.checked_add(old_len).ok_or(Errno::EINVAL)?;
+        if needs_move {
+            self.check_target(&old_range, new, new_len)?;
+            if flags & MREMAP_FIXED != 0 {
+                self.unmap_areas(new..new + new_len);
+            }
+        }
+        if new_len <= old_len {
+            // What is cut off may be several areas, or none.
+            let kept = old + new_len;
+            self.unmap_areas(kept..old_range.end.min(self.task_size).max(kept));
+            if !needs_move {
+                return Ok(old);
+            }
+            old_range.end = kept;
+        }
+        if old_range.is_empty() && area.visibility != Visibility::Shared {
             return Err(Errno::EINVAL);
         }
         if old_range.end > area.end {
             return Err(Errno::EFAULT);
         }
-        if flags & MREMAP_FIXED != 0 {
-            let target = self.user_range(new, new_len, Errno::EINVAL)?;
-            if target.start < old_range.end && old_range.start < target.end || new < MMAP_MIN_ADDR {
-                return Err(Errno::EINVAL);
-            }
-            self.unmap_areas(target);
-            return self.move_to(&area, old_range, new_len, Placement::Fixed(new), flags).await;
-        }
-        if flags & MREMAP_DONTUNMAP != 0 {
-            return self.move_to(&area, old_range, new_len, Placement::Hint(new), flags).await;
-        }
-        if new_len <= old_len && old_len > 0 {
-            self.unmap_areas(old + new_len..old_range.end);
-            return Ok(old);
+        if needs_move {
+            let placement = if flags & MREMAP_FIXED != 0 { Placement::Fixed(new) } else { Placement::Hint(new) };
+            return self.move_to(&area, old_range, new_len, placement, flags).await;
         }
         if old_len > 0 && old_range.end == area.end && self.extend(&area, old + new_len).is_ok() {
             self.populate_locked(&area, old_range.end..old + new_len).await;
@@ -56,6 +60,16 @@ impl Mm {
             return Err(Errno::ENOMEM);
         }
         self.move_to(&area, old_range, new_len, Placement::Hint(0), flags).await
+    }
+
+    /// EINVAL unless a mapping can be moved to an address that the caller named, be it as a hint: it is the start of a page
+    /// in user space, and the old and the new place do not overlap.
+    fn check_target(&self, old: &Range<u64>, new: u64, new_len: u64) -> Result<(), Errno> {
+        let target = self.user_range(new, new_len, Errno::EINVAL)?;
+        if target.start < old.end && old.start < target.end {
+            return Err(Errno::EINVAL);
+        }
+        Ok(())
     }
 
     /// Lets an area end higher.

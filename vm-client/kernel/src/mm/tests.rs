@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use linux_abi::mman::{
     MADV_DONTNEED, MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED,
-    MREMAP_MAYMOVE, MS_SYNC, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
+    MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, MS_SYNC, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
 };
 use vm_mem::{FrameId, Mmu};
 use vm_rt::{Io, WaitQueue};
@@ -504,6 +504,36 @@ fn mremap_grows_in_place_or_moves_with_the_content() {
     assert_eq!(now(mm.mremap(moved, 8 * PAGE, PAGE, 0, 0)), Ok(moved));
     assert_eq!(fault(&mm, moved + PAGE, Access::Read), Err(FaultError::NotMapped));
     assert_eq!(now(mm.mremap(at, PAGE, PAGE, 0, 0)), Err(Errno::EFAULT));
+}
+
+#[test]
+fn a_place_named_for_a_move_is_the_start_of_a_page_apart_from_the_old_one() {
+    let mm = Mm::new_i386(&memory(100), Limits::default());
+    let at = mmap(&mm, 0x2000_0000, 4 * PAGE, RW, ANON).unwrap();
+    set(&mm, at, 1).unwrap();
+    set(&mm, at + PAGE, 2).unwrap();
+    let leave = MREMAP_MAYMOVE | MREMAP_DONTUNMAP;
+    // Before 2.40, glibc passes whatever is on the stack as the place of a call with four arguments.
+    for crooked in [0x1234_5678, 0x1001, at + PAGE, at, u64::from(u32::MAX) & !0xfff] {
+        assert_eq!(now(mm.mremap(at, 4 * PAGE, 4 * PAGE, leave, crooked)), Err(Errno::EINVAL), "{crooked:#x}");
+    }
+    let moved = now(mm.mremap(at, 4 * PAGE, 4 * PAGE, leave, 0x3000_0000)).unwrap();
+    assert_eq!(moved, 0x3000_0000);
+    assert_eq!((get(&mm, moved), get(&mm, moved + PAGE), get(&mm, at)), (Ok(1), Ok(2), Ok(0)));
+    let fixed = now(mm.mremap(moved, 4 * PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, 0x4000_0000)).unwrap();
+    assert_eq!((fixed, get(&mm, fixed)), (0x4000_0000, Ok(1)));
+    assert_eq!(fault(&mm, moved + PAGE, Access::Read), Err(FaultError::NotMapped));
+}
+
+#[test]
+fn shrinking_may_cut_off_several_areas() {
+    let mm = Mm::new_i386(&memory(100), Limits::default());
+    let at = mmap(&mm, 0x2000_0000, 6 * PAGE, RW, ANON).unwrap();
+    set(&mm, at, 1).unwrap();
+    mm.mprotect(at + 3 * PAGE, PAGE, PROT_READ).unwrap();
+    assert_eq!(now(mm.mremap(at, 6 * PAGE, 7 * PAGE, MREMAP_MAYMOVE, 0)), Err(Errno::EFAULT));
+    assert_eq!(now(mm.mremap(at, 6 * PAGE, PAGE, 0, 0)), Ok(at));
+    assert_eq!((get(&mm, at), mm.areas().len()), (Ok(1), 1));
 }
 
 #[test]

@@ -93,7 +93,7 @@ async fn fcntl64(cx: &SyscallCx, [fd, command, arg, ..]: Args) -> Result<i64> {
             pipe_of(&file)?.set_capacity(wanted).map(|size| size as i64)
         }
         F_GET_SEALS => memfd::seals(&file).map(i64::from),
-        F_ADD_SEALS => memfd::add_seals(&file, arg as u32).map(|()| 0),
+        F_ADD_SEALS => memfd::add_seals(cx, &file, arg as u32).map(|()| 0),
         other => {
             cx.kernel.count_missing("fcntl", other, cx.task.comm_text());
             Err(Errno::EINVAL)

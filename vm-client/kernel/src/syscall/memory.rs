@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use linux_abi::mman::{MAP_ANONYMOUS, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE, PROT_EXEC};
+use linux_abi::mman::{MAP_ANONYMOUS, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE, PROT_EXEC, PROT_WRITE};
 use vm_mem::{FrameId, VirtAddr};
 
 use super::table::{Args, Row, now, wait};
+use crate::fs::memfd;
 use crate::mm::{MappedFile, MappedObject, Mapping};
 use crate::vfs::{Mappable, OpenFile, mount};
 use crate::{Errno, Result, SyscallCx};
@@ -66,10 +67,15 @@ fn mapping(file: &Rc<OpenFile>, prot: u32, flags: u32) -> Result<Mapping> {
         return Err(Errno::EPERM);
     }
     let shared = matches!(flags & MAP_TYPE, MAP_SHARED | MAP_SHARED_VALIDATE);
+    let sealed = shared && memfd::is_write_sealed(file);
+    if sealed && prot & PROT_WRITE != 0 {
+        return Err(Errno::EPERM);
+    }
     let object = Rc::clone(file) as Rc<dyn MappedObject>;
     Ok(match file.file().mappable()? {
         Mappable::Cached(cache) => {
-            Mapping::File { file: Rc::new(MappedFile { cache, object }), writable: file.flags().writable() || !shared }
+            let writable = !shared || file.flags().writable() && !sealed;
+            Mapping::File { file: Rc::new(MappedFile { cache, object }), writable }
         }
         Mappable::Zero => Mapping::Zero { object },
         Mappable::Frames(frames) => Mapping::Frames { name: "device", frames: Rc::<[FrameId]>::from(frames) },

@@ -39,6 +39,18 @@ impl Tty {
             TCSETA => self.set_termios(cx, request, arg, When::Now).await?,
             TCSETAW => self.set_termios(cx, request, arg, When::Drained).await?,
             TCSETAF => self.set_termios(cx, request, arg, When::Flushed).await?,
+            TIOCGLCKTRMIOS => {
+                let bytes = self.locked.get().encode();
+                cx.write_user(arg, &bytes[..Termios::SIZE]).await?;
+            }
+            TIOCSLCKTRMIOS => {
+                if !cx.task.credentials().capable(crate::task::cap::SYS_ADMIN) {
+                    return Err(Errno::EPERM);
+                }
+                let mut bytes = [0; Termios::SIZE];
+                cx.read_user(arg, &mut bytes).await?;
+                self.locked.set(self.locked.get().decode(&bytes));
+            }
             TIOCGWINSZ => cx.write_user(arg, &self.winsize.get().encode()).await?,
             TIOCSWINSZ => {
                 let mut bytes = [0; 8];
@@ -138,6 +150,7 @@ impl Tty {
                 old.decode(&bytes)
             }
         };
+        let new = new.keeping(&self.locked.get(), &old);
         if !matches!(when, When::Now) {
             self.drain(cx).await?;
         }
