@@ -351,6 +351,7 @@ programs! {
     posix_mq
     process_one
     pthreads
+    seals
     signal_delivery
     signals
     single_step
@@ -365,6 +366,7 @@ programs! {
     unix_rights
     unix_sockets
     unknown_requests
+    unnamed_files
     unwinding
     wait_status
 }

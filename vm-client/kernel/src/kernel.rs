@@ -12,6 +12,7 @@ use vm_mem::Mmu;
 use vm_rt::{Executor, Timers, Turn, WaitQueue};
 
 use crate::dump::TaskReport;
+use crate::fs::dev::loop_device::LoopDevices;
 use crate::host::Host;
 use crate::hot_code::HotCode;
 use crate::ipc::Ipc;
@@ -103,6 +104,10 @@ pub struct Kernel {
     loads_at: Cell<Duration>,
     /// Host time at which the task that runs now got its turn.
     pub(crate) turn_of_task: Cell<u64>,
+    /// Files that are used as disks.
+    pub(crate) loops: LoopDevices,
+    /// The number of the newest namespace.
+    last_namespace: Cell<u32>,
     /// Host time that tasks have run since boot.
     pub(crate) busy_ns: Cell<u64>,
 }
@@ -201,6 +206,8 @@ impl Kernel {
             loads: Cell::default(),
             loads_at: Cell::default(),
             turn_of_task: Cell::default(),
+            loops: LoopDevices::default(),
+            last_namespace: Cell::new(0xf000_0100),
             busy_ns: Cell::default(),
         });
         let weak = kernel.weak();
@@ -209,6 +216,13 @@ impl Kernel {
             .set_oom_killer(move || weak.upgrade().map_or(OomOutcome::NoVictim, |kernel| kernel.kill_for_memory()));
         kernel.executor.spawn(mm::memory::write_back_periodically(kernel.weak()));
         kernel
+    }
+
+    /// The number of a new namespace.
+    pub(crate) fn new_namespace_number(&self) -> u32 {
+        let number = self.last_namespace.get().wrapping_add(1);
+        self.last_namespace.set(number);
+        number
     }
 
     /// A reference that does not keep the kernel alive.

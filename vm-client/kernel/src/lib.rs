@@ -15,6 +15,7 @@ pub mod kernel;
 pub(crate) mod klog;
 pub mod loader;
 pub mod mm;
+pub mod namespace;
 pub mod net;
 pub mod profile;
 pub(crate) mod ptrace;

@@ -146,7 +146,7 @@ pub(crate) fn may_access(cx: &SyscallCx, task: &Task, identity: Identity) -> boo
         return true;
     }
     let (mine, theirs) = (cx.task.credentials(), task.credentials());
-    if mine.capable(cap::SYS_PTRACE) {
+    if mine.capable_in(&theirs.user_ns, cap::SYS_PTRACE) {
         return true;
     }
     let (uid, gid) = match identity {

@@ -18,6 +18,7 @@ mod missing;
 mod mount;
 mod mqueue;
 mod names;
+mod namespace;
 mod open;
 pub(crate) mod pidfd;
 pub mod poll;

@@ -37,6 +37,7 @@ use linux_abi::signal::SigSet;
 use vm_cpu::Cpu;
 
 use crate::mm::Mm;
+use crate::namespace::Namespaces;
 use crate::ptrace::Trace;
 use crate::seccomp::Seccomp;
 use crate::signal::{AltStack, SigQueue};
@@ -104,6 +105,8 @@ pub struct Task {
     pub files: RefCell<Rc<FdTable>>,
     /// Root, working directory and umask.
     pub fs: RefCell<Rc<FsContext>>,
+    /// What it has of its own where others share the machine's.
+    pub namespaces: RefCell<Rc<Namespaces>>,
     /// Name shown by ps(1), at most 15 bytes.
     pub comm: RefCell<Vec<u8>>,
     /// Blocked signals.
@@ -206,6 +209,7 @@ impl Task {
             creds: RefCell::new(creds),
             files: RefCell::new(files),
             fs: RefCell::new(fs),
+            namespaces: RefCell::default(),
             comm: RefCell::new(comm),
             blocked: Cell::default(),
             saved_mask: Cell::default(),

@@ -145,6 +145,32 @@ impl Vfs {
         result
     }
 
+    /// Unmounts what is at a place (umount2(2)) and waits until its files are durable.
+    pub async fn unmount(&self, at: Path, lazy: bool) -> Result<()> {
+        let fs = Rc::clone(at.mount.fs());
+        let gone = self.mounts.unmount(at, lazy)?;
+        let synced = fs.sync().await;
+        self.left(gone);
+        synced
+    }
+
+    /// Takes down the mounts of a namespace that nobody is in.
+    pub(crate) fn drop_namespace(&self, number: u32) {
+        self.left(self.mounts.drop_namespace(number));
+    }
+
+    /// Lets file systems go whose last mount this was.
+    fn left(&self, gone: Vec<Rc<Mount>>) {
+        for mount in gone {
+            let fs = Rc::clone(mount.fs());
+            drop(mount);
+            if !self.mounts.uses(&fs) {
+                fs.unmounted();
+                self.dentries.forget(&fs);
+            }
+        }
+    }
+
     /// How many files are open.
     pub fn open_files(&self) -> u64 {
         self.open_files.get()

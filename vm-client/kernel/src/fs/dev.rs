@@ -4,7 +4,9 @@
 //! device number through the drivers that [`register`] adds.
 
 mod kmsg;
+pub(crate) mod loop_device;
 mod memory;
+mod misc;
 mod terminal;
 
 use std::rc::Rc;
@@ -21,6 +23,8 @@ pub fn register(kernel: &Kernel) {
     drivers.register(FileType::CharDevice, 1, Rc::new(memory::MemoryDriver));
     drivers.register(FileType::CharDevice, 4, Rc::new(terminal::VtDriver));
     drivers.register(FileType::CharDevice, 5, Rc::new(terminal::TtyDriver));
+    drivers.register(FileType::CharDevice, 10, Rc::new(misc::MiscDriver));
+    drivers.register(FileType::BlockDevice, loop_device::MAJOR, Rc::new(loop_device::LoopDriver));
     for major in 136..144 {
         drivers.register(FileType::CharDevice, major, Rc::new(terminal::PtsDriver));
     }
@@ -31,6 +35,7 @@ const FILES: &[(&str, u32, u32, u32)] = &[
     ("console", S_IFCHR | 0o600, 5, 1),
     ("full", S_IFCHR | 0o666, 1, 7),
     ("kmsg", S_IFCHR | 0o644, 1, 11),
+    ("loop-control", S_IFCHR | 0o660, 10, 237),
     ("null", S_IFCHR | 0o666, 1, 3),
     ("ptmx", S_IFCHR | 0o666, 5, 2),
     ("pts", S_IFDIR | 0o755, 0, 0),
@@ -58,6 +63,8 @@ const LINKS: &[(&str, &str)] = &[
 
 /// Group `tty` of Debian and most others.
 const TTY_GROUP: u32 = 5;
+/// Group `disk`.
+const DISK_GROUP: u32 = 6;
 
 /// Makes the device files in a directory, usually the root of a fresh tmpfs.
 pub async fn populate(kernel: &Kernel, dir: &Rc<dyn Inode>) -> Result<()> {
@@ -69,6 +76,11 @@ pub async fn populate(kernel: &Kernel, dir: &Rc<dyn Inode>) -> Result<()> {
         let owner = if *major == 4 || *name == "tty" { &tty } else { &root };
         let rdev = if is_device { makedev(*major, *minor) } else { 0 };
         dir.create(name.as_bytes(), *mode, rdev, owner, now).await?;
+    }
+    let disk = Credentials::new(0, DISK_GROUP);
+    for minor in 0..loop_device::COUNT {
+        let name = format!("loop{minor}");
+        dir.create(name.as_bytes(), S_IFBLK | 0o660, makedev(loop_device::MAJOR, minor), &disk, now).await?;
     }
     for (name, target) in LINKS {
         dir.symlink(name.as_bytes(), target.as_bytes(), &root, now).await?;

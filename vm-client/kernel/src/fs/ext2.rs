@@ -215,6 +215,10 @@ impl<D: BlockDevice + 'static> FileSystem for Ext2Fs<D> {
         })
     }
 
+    fn unmounted(&self) {
+        Self::unmounted(self);
+    }
+
     fn read_only(&self) -> bool {
         self.disk.is_read_only()
     }

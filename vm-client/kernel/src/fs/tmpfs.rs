@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use linux_abi::fcntl::{F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE};
+use linux_abi::fcntl::{F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE};
 use linux_abi::stat;
 use linux_abi::time::Timespec;
 use vm_rt::{Io, Mutex};
@@ -282,6 +282,18 @@ impl TmpInode {
         Ok(inode)
     }
 
+    fn make_unnamed(&self, mode: u32, creds: &Credentials, now: Timespec) -> Result<Rc<dyn Inode>> {
+        let fs = self.fs()?;
+        self.directory()?;
+        if fs.inodes.get() >= fs.options.inodes {
+            return Err(Errno::ENOSPC);
+        }
+        let (uid, gid, mode) = inherit(&self.meta.borrow(), mode, creds);
+        let inode = TmpInode::new(&fs, Body::Regular(PageCache::in_memory(&fs.memory, 0)), mode, uid, gid, 0, now);
+        inode.meta.borrow_mut().nlink = 0;
+        Ok(inode)
+    }
+
     /// Seals of a memory descriptor.
     pub(super) fn seals(&self) -> Option<u32> {
         self.seals.get()
@@ -477,7 +489,9 @@ impl TmpInode {
     fn store(&self, offset: u64, data: &[u8], now: Timespec) -> Result<usize> {
         let Body::Regular(cache) = &self.body else { return Err(Errno::EINVAL) };
         let end = offset.checked_add(data.len() as u64).ok_or(Errno::EFBIG)?;
-        if self.sealed(F_SEAL_WRITE) || (end > self.meta.borrow().size && self.sealed(F_SEAL_GROW)) {
+        if self.sealed(F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
+            || (end > self.meta.borrow().size && self.sealed(F_SEAL_GROW))
+        {
             return Err(Errno::EPERM);
         }
         let fs = self.fs()?;
@@ -570,6 +584,10 @@ impl Inode for TmpInode {
         now: Timespec,
     ) -> Io<'a, Result<Rc<dyn Inode>>> {
         Io::ready(self.make(name, Body::Symlink(target.to_vec()), stat::S_IFLNK | 0o777, 0, creds, now))
+    }
+
+    fn create_unnamed<'a>(&'a self, mode: u32, creds: &'a Credentials, now: Timespec) -> Io<'a, Result<Rc<dyn Inode>>> {
+        Io::ready(self.make_unnamed(mode, creds, now))
     }
 
     fn link<'a>(&'a self, name: &'a [u8], inode: &'a Rc<dyn Inode>, now: Timespec) -> Io<'a, Result<()>> {

@@ -70,7 +70,7 @@ async fn faccessat2(cx: &SyscallCx, [at, name, mode, flags, ..]: Args) -> Result
 
 /// The credentials that access(2) asks about: the real ids, and for non-root no capabilities.
 fn real(creds: &Credentials) -> Credentials {
-    let cap_effective = if creds.uid == 0 { creds.cap_permitted } else { 0 };
+    let cap_effective = if creds.uid == creds.user_ns.root() { creds.cap_permitted } else { 0 };
     Credentials { fsuid: creds.uid, fsgid: creds.gid, cap_effective, ..creds.clone() }
 }
 
@@ -289,7 +289,7 @@ async fn ftruncate64(cx: &SyscallCx, [fd, low, high, ..]: Args) -> Result<i64> {
 
 /// Whether the caller may change the root directory (chroot(2)).
 pub(super) fn may_chroot(cx: &SyscallCx) -> Result<()> {
-    if cx.creds().capable(cap::SYS_CHROOT) { Ok(()) } else { Err(Errno::EPERM) }
+    if cx.creds().has(cap::SYS_CHROOT) { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 /// A length given in two registers; EINVAL if it is not positive.

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::table::{Args, Row, now, wait};
+use crate::namespace::IdKind;
 use crate::task::{Credentials, Pid, Session, ThreadGroup, cap};
 use crate::{Errno, Result, SyscallCx};
 
@@ -134,33 +135,46 @@ fn setsid(cx: &SyscallCx, _: Args) -> Result<i64> {
 
 // ---- reading credentials ----
 
+/// What the caller sees of an id.
+fn shown(cx: &SyscallCx, kind: IdKind, id: u32) -> u32 {
+    cx.creds().user_ns.shown(kind, id)
+}
+
+/// The id that the caller means, "leave it alone" included; EINVAL for one that its namespace does not have.
+fn meant(cx: &SyscallCx, kind: IdKind, id: u64) -> Result<u32> {
+    match id as u32 {
+        KEEP => Ok(KEEP),
+        id => cx.creds().user_ns.kernel(kind, id).ok_or(Errno::EINVAL),
+    }
+}
+
 fn short(id: u32) -> i64 {
     if id > 0xffff { OVERFLOW } else { i64::from(id) }
 }
 
 fn getuid(cx: &SyscallCx, _: Args) -> Result<i64> {
-    Ok(i64::from(cx.creds().uid))
+    Ok(i64::from(shown(cx, IdKind::User, cx.creds().uid)))
 }
 fn geteuid(cx: &SyscallCx, _: Args) -> Result<i64> {
-    Ok(i64::from(cx.creds().euid))
+    Ok(i64::from(shown(cx, IdKind::User, cx.creds().euid)))
 }
 fn getgid(cx: &SyscallCx, _: Args) -> Result<i64> {
-    Ok(i64::from(cx.creds().gid))
+    Ok(i64::from(shown(cx, IdKind::Group, cx.creds().gid)))
 }
 fn getegid(cx: &SyscallCx, _: Args) -> Result<i64> {
-    Ok(i64::from(cx.creds().egid))
+    Ok(i64::from(shown(cx, IdKind::Group, cx.creds().egid)))
 }
 fn getuid16(cx: &SyscallCx, _: Args) -> Result<i64> {
-    Ok(short(cx.creds().uid))
+    Ok(short(shown(cx, IdKind::User, cx.creds().uid)))
 }
 fn geteuid16(cx: &SyscallCx, _: Args) -> Result<i64> {
-    Ok(short(cx.creds().euid))
+    Ok(short(shown(cx, IdKind::User, cx.creds().euid)))
 }
 fn getgid16(cx: &SyscallCx, _: Args) -> Result<i64> {
-    Ok(short(cx.creds().gid))
+    Ok(short(shown(cx, IdKind::Group, cx.creds().gid)))
 }
 fn getegid16(cx: &SyscallCx, _: Args) -> Result<i64> {
-    Ok(short(cx.creds().egid))
+    Ok(short(shown(cx, IdKind::Group, cx.creds().egid)))
 }
 
 async fn write_three(cx: &SyscallCx, at: Args, ids: [u32; 3]) -> Result<i64> {
@@ -179,19 +193,19 @@ async fn write_three16(cx: &SyscallCx, at: Args, ids: [u32; 3]) -> Result<i64> {
 
 async fn getresuid(cx: &SyscallCx, at: Args) -> Result<i64> {
     let creds = cx.creds();
-    write_three(cx, at, [creds.uid, creds.euid, creds.suid]).await
+    write_three(cx, at, [creds.uid, creds.euid, creds.suid].map(|id| shown(cx, IdKind::User, id))).await
 }
 async fn getresgid(cx: &SyscallCx, at: Args) -> Result<i64> {
     let creds = cx.creds();
-    write_three(cx, at, [creds.gid, creds.egid, creds.sgid]).await
+    write_three(cx, at, [creds.gid, creds.egid, creds.sgid].map(|id| shown(cx, IdKind::Group, id))).await
 }
 async fn getresuid16(cx: &SyscallCx, at: Args) -> Result<i64> {
     let creds = cx.creds();
-    write_three16(cx, at, [creds.uid, creds.euid, creds.suid]).await
+    write_three16(cx, at, [creds.uid, creds.euid, creds.suid].map(|id| shown(cx, IdKind::User, id))).await
 }
 async fn getresgid16(cx: &SyscallCx, at: Args) -> Result<i64> {
     let creds = cx.creds();
-    write_three16(cx, at, [creds.gid, creds.egid, creds.sgid]).await
+    write_three16(cx, at, [creds.gid, creds.egid, creds.sgid].map(|id| shown(cx, IdKind::Group, id))).await
 }
 
 // ---- changing credentials ----
@@ -208,17 +222,18 @@ fn wide_args(args: Args) -> Args {
 /// Puts changed credentials in force, with what follows from a change of user ids (capabilities(7)).
 fn commit(cx: &SyscallCx, mut new: Credentials) {
     let old = cx.creds();
-    let was_root = [old.uid, old.euid, old.suid].contains(&0);
-    let is_root = [new.uid, new.euid, new.suid].contains(&0);
+    let root = old.user_ns.root();
+    let was_root = [old.uid, old.euid, old.suid].contains(&root);
+    let is_root = [new.uid, new.euid, new.suid].contains(&root);
     if was_root && !is_root && !cx.task.keep_caps.get() {
         new.cap_permitted = 0;
         new.cap_effective = 0;
         new.cap_ambient = 0;
     }
-    if old.euid == 0 && new.euid != 0 {
+    if old.euid == root && new.euid != root {
         new.cap_effective = 0;
     }
-    if old.euid != 0 && new.euid == 0 {
+    if old.euid != root && new.euid == root {
         new.cap_effective = new.cap_permitted;
     }
     set_fs_caps(&old, &mut new);
@@ -239,21 +254,22 @@ fn set_fs_caps(old: &Credentials, new: &mut Credentials) {
         | 1 << cap::MKNOD
         | 1 << 9
         | 1 << 32;
-    if old.fsuid == 0 && new.fsuid != 0 {
+    let root = old.user_ns.root();
+    if old.fsuid == root && new.fsuid != root {
         new.cap_effective &= !FILES;
     }
-    if old.fsuid != 0 && new.fsuid == 0 {
+    if old.fsuid != root && new.fsuid == root {
         new.cap_effective |= new.cap_permitted & FILES;
     }
 }
 
 fn setuid(cx: &SyscallCx, [uid, ..]: Args) -> Result<i64> {
-    let (uid, old) = (uid as u32, cx.creds());
+    let (uid, old) = (meant(cx, IdKind::User, uid)?, cx.creds());
     if uid == KEEP {
         return Err(Errno::EINVAL);
     }
     let mut new = (*old).clone();
-    if old.capable(cap::SETUID) {
+    if old.has(cap::SETUID) {
         (new.uid, new.suid) = (uid, uid);
     } else if uid != old.uid && uid != old.suid {
         return Err(Errno::EPERM);
@@ -264,12 +280,12 @@ fn setuid(cx: &SyscallCx, [uid, ..]: Args) -> Result<i64> {
 }
 
 fn setgid(cx: &SyscallCx, [gid, ..]: Args) -> Result<i64> {
-    let (gid, old) = (gid as u32, cx.creds());
+    let (gid, old) = (meant(cx, IdKind::Group, gid)?, cx.creds());
     if gid == KEEP {
         return Err(Errno::EINVAL);
     }
     let mut new = (*old).clone();
-    if old.capable(cap::SETGID) {
+    if old.has(cap::SETGID) {
         (new.gid, new.sgid) = (gid, gid);
     } else if gid != old.gid && gid != old.sgid {
         return Err(Errno::EPERM);
@@ -280,9 +296,10 @@ fn setgid(cx: &SyscallCx, [gid, ..]: Args) -> Result<i64> {
 }
 
 fn setreuid(cx: &SyscallCx, [real, effective, ..]: Args) -> Result<i64> {
-    let (real, effective, old) = (real as u32, effective as u32, cx.creds());
+    let (real, effective) = (meant(cx, IdKind::User, real)?, meant(cx, IdKind::User, effective)?);
+    let old = cx.creds();
     let mut new = (*old).clone();
-    let free = old.capable(cap::SETUID);
+    let free = old.has(cap::SETUID);
     if real != KEEP {
         if !free && real != old.uid && real != old.euid {
             return Err(Errno::EPERM);
@@ -304,9 +321,10 @@ fn setreuid(cx: &SyscallCx, [real, effective, ..]: Args) -> Result<i64> {
 }
 
 fn setregid(cx: &SyscallCx, [real, effective, ..]: Args) -> Result<i64> {
-    let (real, effective, old) = (real as u32, effective as u32, cx.creds());
+    let (real, effective) = (meant(cx, IdKind::Group, real)?, meant(cx, IdKind::Group, effective)?);
+    let old = cx.creds();
     let mut new = (*old).clone();
-    let free = old.capable(cap::SETGID);
+    let free = old.has(cap::SETGID);
     if real != KEEP {
         if !free && real != old.gid && real != old.egid {
             return Err(Errno::EPERM);
@@ -329,9 +347,10 @@ fn setregid(cx: &SyscallCx, [real, effective, ..]: Args) -> Result<i64> {
 
 fn setresuid(cx: &SyscallCx, [real, effective, saved, ..]: Args) -> Result<i64> {
     let old = cx.creds();
-    let wanted = [real as u32, effective as u32, saved as u32];
+    let id = |id| meant(cx, IdKind::User, id);
+    let wanted = [id(real)?, id(effective)?, id(saved)?];
     let known = [old.uid, old.euid, old.suid];
-    if !old.capable(cap::SETUID) && wanted.iter().any(|id| *id != KEEP && !known.contains(id)) {
+    if !old.has(cap::SETUID) && wanted.iter().any(|id| *id != KEEP && !known.contains(id)) {
         return Err(Errno::EPERM);
     }
     let pick = |wanted: u32, old: u32| if wanted == KEEP { old } else { wanted };
@@ -346,9 +365,10 @@ fn setresuid(cx: &SyscallCx, [real, effective, saved, ..]: Args) -> Result<i64> 
 
 fn setresgid(cx: &SyscallCx, [real, effective, saved, ..]: Args) -> Result<i64> {
     let old = cx.creds();
-    let wanted = [real as u32, effective as u32, saved as u32];
+    let id = |id| meant(cx, IdKind::Group, id);
+    let wanted = [id(real)?, id(effective)?, id(saved)?];
     let known = [old.gid, old.egid, old.sgid];
-    if !old.capable(cap::SETGID) && wanted.iter().any(|id| *id != KEEP && !known.contains(id)) {
+    if !old.has(cap::SETGID) && wanted.iter().any(|id| *id != KEEP && !known.contains(id)) {
         return Err(Errno::EPERM);
     }
     let pick = |wanted: u32, old: u32| if wanted == KEEP { old } else { wanted };
@@ -363,26 +383,26 @@ fn setresgid(cx: &SyscallCx, [real, effective, saved, ..]: Args) -> Result<i64> 
 
 /// Returns the old number whether it worked or not.
 fn setfsuid(cx: &SyscallCx, [uid, ..]: Args) -> Result<i64> {
-    let (uid, old) = (uid as u32, cx.creds());
+    let (uid, old) = (meant(cx, IdKind::User, uid).unwrap_or(KEEP), cx.creds());
     let known = [old.uid, old.euid, old.suid, old.fsuid];
-    if uid != KEEP && (old.capable(cap::SETUID) || known.contains(&uid)) {
+    if uid != KEEP && (old.has(cap::SETUID) || known.contains(&uid)) {
         let mut new = (*old).clone();
         new.fsuid = uid;
         set_fs_caps(&old, &mut new);
         *cx.task.creds.borrow_mut() = Rc::new(new);
     }
-    Ok(i64::from(old.fsuid))
+    Ok(i64::from(old.user_ns.shown(IdKind::User, old.fsuid)))
 }
 
 fn setfsgid(cx: &SyscallCx, [gid, ..]: Args) -> Result<i64> {
-    let (gid, old) = (gid as u32, cx.creds());
+    let (gid, old) = (meant(cx, IdKind::Group, gid).unwrap_or(KEEP), cx.creds());
     let known = [old.gid, old.egid, old.sgid, old.fsgid];
-    if gid != KEEP && (old.capable(cap::SETGID) || known.contains(&gid)) {
+    if gid != KEEP && (old.has(cap::SETGID) || known.contains(&gid)) {
         let mut new = (*old).clone();
         new.fsgid = gid;
         *cx.task.creds.borrow_mut() = Rc::new(new);
     }
-    Ok(i64::from(old.fsgid))
+    Ok(i64::from(old.user_ns.shown(IdKind::Group, old.fsgid)))
 }
 
 fn setuid16(cx: &SyscallCx, args: Args) -> Result<i64> {
@@ -412,7 +432,7 @@ async fn getgroups(cx: &SyscallCx, [size, at, ..]: Args) -> Result<i64> {
     let creds = cx.creds();
     check_room(size, creds.groups.len())?;
     if size != 0 {
-        let raw: Vec<u8> = creds.groups.iter().flat_map(|gid| gid.to_le_bytes()).collect();
+        let raw: Vec<u8> = creds.groups.iter().flat_map(|gid| shown(cx, IdKind::Group, *gid).to_le_bytes()).collect();
         cx.write_user(at, &raw).await?;
     }
     Ok(creds.groups.len() as i64)
@@ -422,7 +442,8 @@ async fn getgroups16(cx: &SyscallCx, [size, at, ..]: Args) -> Result<i64> {
     let creds = cx.creds();
     check_room(size, creds.groups.len())?;
     if size != 0 {
-        let raw: Vec<u8> = creds.groups.iter().flat_map(|gid| (short(*gid) as u16).to_le_bytes()).collect();
+        let raw: Vec<u8> =
+            creds.groups.iter().flat_map(|gid| (short(shown(cx, IdKind::Group, *gid)) as u16).to_le_bytes()).collect();
         cx.write_user(at, &raw).await?;
     }
     Ok(creds.groups.len() as i64)
@@ -434,24 +455,27 @@ fn check_room(size: u64, needed: usize) -> Result<()> {
 }
 
 fn check_setgroups(cx: &SyscallCx, count: u64) -> Result<()> {
-    if !cx.creds().capable(cap::SETGID) {
+    let creds = cx.creds();
+    if !creds.has(cap::SETGID) || !creds.user_ns.may_setgroups() {
         return Err(Errno::EPERM);
     }
     if count > NGROUPS_MAX { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
-fn commit_groups(cx: &SyscallCx, mut groups: Vec<u32>) {
+fn commit_groups(cx: &SyscallCx, groups: impl Iterator<Item = u32>) -> Result<()> {
+    let mut groups = groups.map(|gid| meant(cx, IdKind::Group, u64::from(gid))).collect::<Result<Vec<u32>>>()?;
     groups.sort_unstable();
     let mut new = (*cx.creds()).clone();
     new.groups = groups;
     *cx.task.creds.borrow_mut() = Rc::new(new);
+    Ok(())
 }
 
 async fn setgroups(cx: &SyscallCx, [count, at, ..]: Args) -> Result<i64> {
     check_setgroups(cx, count)?;
     let mut raw = vec![0; count as usize * 4];
     cx.read_user(at, &mut raw).await?;
-    commit_groups(cx, raw.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect());
+    commit_groups(cx, raw.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])))?;
     Ok(0)
 }
 
@@ -459,7 +483,7 @@ async fn setgroups16(cx: &SyscallCx, [count, at, ..]: Args) -> Result<i64> {
     check_setgroups(cx, count)?;
     let mut raw = vec![0; count as usize * 2];
     cx.read_user(at, &mut raw).await?;
-    commit_groups(cx, raw.chunks_exact(2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]]))).collect());
+    commit_groups(cx, raw.chunks_exact(2).map(|b| u32::from(u16::from_le_bytes([b[0], b[1]]))))?;
     Ok(0)
 }
 
@@ -520,7 +544,7 @@ async fn capset(cx: &SyscallCx, [header, data, ..]: Args) -> Result<i64> {
     let known = (1u64 << (cap::LAST + 1)) - 1;
     let [effective, permitted, inheritable] = sets.map(|set| set & known);
     let old = cx.creds();
-    let inheritable_from = if old.capable(cap::SETPCAP) {
+    let inheritable_from = if old.has(cap::SETPCAP) {
         old.cap_inheritable | old.cap_bounding
     } else {
         old.cap_inheritable | old.cap_permitted

@@ -2,27 +2,40 @@
 
 use std::rc::Rc;
 
+use ext2::{Ext2, MountOptions};
 use linux_abi::fcntl::AT_FDCWD;
+use linux_abi::stat;
+use vm_block::BlockDevice;
 
 use super::table::{Args, Row, wait};
+use crate::fs::dev::loop_device::{self, MountedLoop};
 use crate::fs::devpts::DevPts;
+use crate::fs::ext2::Ext2Fs;
 use crate::fs::overlay::OverlayFs;
 use crate::fs::tmpfs::{TmpFs, TmpOptions};
 use crate::fs::{dev, proc, sysfs};
 use crate::task::cap;
 use crate::vfs::mount::flags;
-use crate::vfs::{FileSystem, Follow, Path, walk};
+use crate::vfs::{FileSystem, FileType, Follow, Path, walk};
 use crate::{Errno, Result, SyscallCx};
 
 /// The calls of this topic.
 pub(crate) const ROWS: &[Row] = &[
-    wait!(21, "mount", mount, "no disks, no propagation between mounts"),
+    wait!(21, "mount", mount, "no propagation between mounts"),
     wait!(22, "umount", umount),
     wait!(52, "umount2", umount2),
+    wait!(217, "pivot_root", pivot_root),
 ];
 
 fn check_admin(cx: &SyscallCx) -> Result<()> {
-    if cx.creds().capable(cap::SYS_ADMIN) { Ok(()) } else { Err(Errno::EPERM) }
+    let owner = cx.task.namespaces.borrow().mount_owner();
+    if cx.creds().capable_in(&owner, cap::SYS_ADMIN) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// EINVAL for a place that another mount namespace has.
+fn check_own(cx: &SyscallCx, path: &Path) -> Result<()> {
+    let own = cx.task.namespaces.borrow().mount_number();
+    if path.mount.namespace() == own { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 /// A string argument that may be null.
@@ -47,6 +60,7 @@ async fn mount(cx: &SyscallCx, [source, target, kind, given, data, _]: Args) -> 
     }
     let target = place(cx, target).await?;
     check_admin(cx)?;
+    check_own(cx, &target)?;
     let mounts = &cx.kernel.vfs.mounts;
     if given & flags::REMOUNT != 0 {
         mounts.remount(&target, given)?;
@@ -66,15 +80,19 @@ async fn mount(cx: &SyscallCx, [source, target, kind, given, data, _]: Args) -> 
         let options = optional(cx, data).await?;
         let source = optional(cx, source).await?;
         let source = if source.is_empty() { "none".to_owned() } else { source };
-        let fs = make(cx, &kind, &options).await?;
+        let fs = make(cx, &kind, &source, given, &options).await?;
         let given = if given & (flags::NOATIME | flags::STRICTATIME) == 0 { given | flags::RELATIME } else { given };
         mounts.mount(fs, &target, &source, given)?;
     }
     Ok(0)
 }
 
-async fn make(cx: &SyscallCx, kind: &str, options: &str) -> Result<Rc<dyn FileSystem>> {
+async fn make(cx: &SyscallCx, kind: &str, source: &str, given: u32, options: &str) -> Result<Rc<dyn FileSystem>> {
     let kernel = &cx.kernel;
+    // What shows or changes the machine is for those who have rights over all of it.
+    if !matches!(kind, "tmpfs" | "ramfs" | "devpts" | "overlay") && !cx.creds().capable(cap::SYS_ADMIN) {
+        return Err(Errno::EPERM);
+    }
     let tmpfs = |name| -> Result<Rc<TmpFs>> {
         let options = TmpOptions { name, ..TmpOptions::new(&kernel.memory) }.parse(options)?;
         Ok(TmpFs::new(&kernel.memory, kernel.vfs.new_device_number(), options, cx.now()))
@@ -90,11 +108,32 @@ async fn make(cx: &SyscallCx, kind: &str, options: &str) -> Result<Rc<dyn FileSy
         "sysfs" => sysfs::new(kernel),
         "devpts" => DevPts::new(kernel),
         "overlay" => OverlayFs::mount(cx, options).await?,
+        "ext2" => from_disk(cx, source, given).await?,
         _ => {
             cx.kernel.count_missing("file system", kind, cx.task.comm_text());
             return Err(Errno::ENODEV);
         }
     })
+}
+
+/// The file system on a loop device.
+async fn from_disk(cx: &SyscallCx, source: &str, given: u32) -> Result<Rc<dyn FileSystem>> {
+    let place = walk::resolve(cx, AT_FDCWD, source.as_bytes(), Follow::Yes).await?;
+    let meta = place.inode().metadata();
+    if meta.file_type() != FileType::BlockDevice {
+        return Err(Errno::ENOTBLK);
+    }
+    if stat::major(meta.rdev) != loop_device::MAJOR {
+        return Err(Errno::ENXIO);
+    }
+    let device = cx.kernel.loops.get(&cx.kernel, stat::minor(meta.rdev))?;
+    let disk = MountedLoop::new(device)?;
+    let options = if given & flags::RDONLY != 0 { MountOptions::read_only() } else { MountOptions::default() };
+    if disk.read_only() && !options.read_only {
+        return Err(Errno::EACCES);
+    }
+    let disk = Ext2::mount(disk, options).await.map_err(|_| Errno::EINVAL)?;
+    Ok(Ext2Fs::new(&cx.kernel, disk, meta.rdev).await?)
 }
 
 async fn umount(cx: &SyscallCx, [target, ..]: Args) -> Result<i64> {
@@ -112,12 +151,37 @@ async fn umount2(cx: &SyscallCx, [target, given, ..]: Args) -> Result<i64> {
     let name = cx.read_path(target).await?;
     let follow = if given & NOFOLLOW != 0 { Follow::No } else { Follow::Yes };
     let target = walk::resolve(cx, AT_FDCWD, &name, follow).await?;
+    // `.` may have been covered since it became the working directory.
+    let target = cx.kernel.vfs.mounts.cross(target);
     check_admin(cx)?;
+    check_own(cx, &target)?;
     if given & EXPIRE != 0 {
         return Err(Errno::EINVAL);
     }
-    let fs = Rc::clone(target.mount.fs());
-    cx.kernel.vfs.mounts.unmount(target, given & DETACH != 0)?;
-    fs.sync().await?;
+    cx.kernel.vfs.unmount(target, given & DETACH != 0).await?;
+    Ok(0)
+}
+
+async fn pivot_root(cx: &SyscallCx, [new, old, ..]: Args) -> Result<i64> {
+    check_admin(cx)?;
+    let (new, old) = (place(cx, new).await?, place(cx, old).await?);
+    if !new.dentry.is_dir() || !old.dentry.is_dir() {
+        return Err(Errno::ENOTDIR);
+    }
+    let root = cx.fs().root();
+    for path in [&new, &old, &root] {
+        check_own(cx, path)?;
+    }
+    cx.kernel.vfs.mounts.pivot(&root, &new, &old)?;
+    // Everybody who was at the old root goes along (Linux's `chroot_fs_refs`).
+    for task in cx.kernel.processes.tasks() {
+        let fs = task.fs_context();
+        if fs.root().is_same(&root) {
+            fs.set_root(new.clone());
+        }
+        if fs.cwd().is_same(&root) {
+            fs.set_cwd(new.clone());
+        }
+    }
     Ok(0)
 }

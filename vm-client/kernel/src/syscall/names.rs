@@ -106,10 +106,10 @@ async fn linkat(cx: &SyscallCx, [from_at, from, to_at, to, flags, _]: Args) -> R
     if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
         return Err(Errno::EINVAL);
     }
-    if flags & AT_EMPTY_PATH != 0 && !cx.creds().capable(cap::DAC_READ_SEARCH) {
+    let from = cx.read_path(from).await?;
+    if flags & AT_EMPTY_PATH != 0 && from.is_empty() && !cx.creds().capable(cap::DAC_READ_SEARCH) {
         return Err(Errno::ENOENT);
     }
-    let from = cx.read_path(from).await?;
     let to = cx.read_path(to).await?;
     let source = names::link_source(cx, from_at as i32, &from, flags).await?;
     names::link(cx, &source, to_at as i32, &to).await?;

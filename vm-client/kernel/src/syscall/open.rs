@@ -1,6 +1,6 @@
 //! open(2) and its relatives.
 
-use linux_abi::fcntl::{AT_FDCWD, O_CLOEXEC, O_CREAT, O_PATH, O_TMPFILE, O_TRUNC, O_WRONLY};
+use linux_abi::fcntl::{AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_PATH, O_TMPFILE, O_TRUNC, O_WRONLY};
 
 use super::table::{Args, Row, wait};
 use crate::task::Resource;
@@ -9,9 +9,9 @@ use crate::{Errno, Result, SyscallCx};
 
 /// The calls of this topic.
 pub(crate) const ROWS: &[Row] = &[
-    wait!(5, "open", sys_open, "O_TMPFILE is EOPNOTSUPP"),
+    wait!(5, "open", sys_open),
     wait!(8, "creat", sys_creat),
-    wait!(295, "openat", sys_openat, "O_TMPFILE is EOPNOTSUPP"),
+    wait!(295, "openat", sys_openat),
     wait!(437, "openat2", sys_openat2, "no RESOLVE_ flags"),
 ];
 
@@ -34,10 +34,12 @@ async fn do_open(cx: &SyscallCx, at: i32, name: u64, flags: u32, mode: u32) -> R
     let name = cx.read_path(name).await?;
     let mut flags = flags & KNOWN;
     if flags & O_PATH != 0 {
-        flags &= O_PATH | O_CLOEXEC | linux_abi::fcntl::O_DIRECTORY | linux_abi::fcntl::O_NOFOLLOW;
+        flags &= O_PATH | O_CLOEXEC | O_DIRECTORY | linux_abi::fcntl::O_NOFOLLOW;
     }
     let flags = OpenFlags(flags);
-    if flags.has(O_TMPFILE) && !flags.writable() {
+    // What only kernels that know O_TMPFILE refuse keeps older ones from opening the directory instead.
+    let unnamed = flags.0 & (O_TMPFILE & !O_DIRECTORY) != 0;
+    if unnamed && (!flags.has(O_TMPFILE) || flags.has(O_CREAT) || !flags.writable()) {
         return Err(Errno::EINVAL);
     }
     let file = open::open(cx, at, &name, flags, mode).await?;

@@ -70,7 +70,7 @@ async fn prctl(cx: &SyscallCx, [option, a, b, c, d, _]: Args) -> Result<i64> {
         pr::GET_SECCOMP => Ok(task.seccomp.borrow().as_ref().map_or(0, |seccomp| seccomp.mode()).into()),
         pr::SET_SECCOMP => super::seccomp::set_by_prctl(cx, a, b).await,
         pr::SET_TIMING => unused(&[a]).map(|()| 0),
-        pr::SET_SECUREBITS if a == 0 && cx.creds().capable(cap::SETPCAP) => Ok(0),
+        pr::SET_SECUREBITS if a == 0 && cx.creds().has(cap::SETPCAP) => Ok(0),
         pr::SET_SECUREBITS => Err(Errno::EPERM),
         pr::SET_NAME => {
             let name = cx.read_prefix(a, 15).await?;
@@ -132,7 +132,7 @@ async fn prctl(cx: &SyscallCx, [option, a, b, c, d, _]: Args) -> Result<i64> {
 
 fn drop_from_bounding_set(cx: &SyscallCx, number: u64) -> Result<i64> {
     let creds = cx.creds();
-    if !creds.capable(cap::SETPCAP) {
+    if !creds.has(cap::SETPCAP) {
         return Err(Errno::EPERM);
     }
     if number > u64::from(cap::LAST) {

@@ -81,7 +81,7 @@ async fn set_filter(cx: &SyscallCx, given: u64, at: u64) -> Result<i64> {
     }
     let task = &cx.task;
     // Else a program with more rights than the caller's could be misled.
-    if !task.no_new_privs.get() && !cx.creds().capable(cap::SYS_ADMIN) {
+    if !task.no_new_privs.get() && !cx.creds().has(cap::SYS_ADMIN) {
         return Err(Errno::EACCES);
     }
     let mut raw = vec![0; 8 * len as usize];

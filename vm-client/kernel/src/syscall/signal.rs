@@ -63,7 +63,7 @@ pub(super) fn may_kill(cx: &SyscallCx, target: &ThreadGroup, signal: Option<Sign
     let theirs = leader.credentials();
     let owner = [mine.uid, mine.euid].iter().any(|uid| *uid == theirs.uid || *uid == theirs.suid);
     let continues = signal == Some(Signal::CONT) && cx.task.group.session.borrow().sid == target.session.borrow().sid;
-    owner || continues || mine.capable(cap::KILL)
+    owner || continues || mine.capable_in(&theirs.user_ns, cap::KILL)
 }
 
 fn kill(cx: &SyscallCx, [pid, signal, ..]: Args) -> Result<i64> {

@@ -4,6 +4,7 @@ use linux_abi::fcntl::{AT_EMPTY_PATH, AT_FDCWD, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFO
 use linux_abi::stat::{STATX_RESERVED, Stat, Statfs};
 
 use super::table::{Args, Row, wait};
+use crate::namespace::IdKind;
 use crate::vfs::{Follow, Path, mount, walk};
 use crate::{Errno, Result, SyscallCx};
 
@@ -27,15 +28,16 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 /// What the stat calls report of a place.
-fn stat_of(path: &Path) -> Stat {
+fn stat_of(cx: &SyscallCx, path: &Path) -> Stat {
     let meta = path.inode().metadata();
+    let ns = &cx.creds().user_ns;
     Stat {
         dev: meta.dev,
         ino: meta.ino,
         mode: meta.mode,
         nlink: meta.nlink,
-        uid: meta.uid,
-        gid: meta.gid,
+        uid: ns.shown(IdKind::User, meta.uid),
+        gid: ns.shown(IdKind::Group, meta.gid),
         rdev: meta.rdev,
         size: meta.size,
         blksize: meta.block_size,
@@ -51,11 +53,11 @@ fn stat_of(path: &Path) -> Stat {
 
 async fn by_name(cx: &SyscallCx, name: u64, follow: Follow) -> Result<Stat> {
     let name = cx.read_path(name).await?;
-    Ok(stat_of(&walk::resolve(cx, AT_FDCWD, &name, follow).await?))
+    Ok(stat_of(cx, &walk::resolve(cx, AT_FDCWD, &name, follow).await?))
 }
 
 fn by_fd(cx: &SyscallCx, fd: u64) -> Result<Stat> {
-    Ok(stat_of(cx.files().get_any(fd as i32)?.path()))
+    Ok(stat_of(cx, cx.files().get_any(fd as i32)?.path()))
 }
 
 /// The place that an `*at` call with AT_EMPTY_PATH and AT_SYMLINK_NOFOLLOW names.
@@ -117,7 +119,7 @@ async fn fstatat64(cx: &SyscallCx, [at, name, to, flags, ..]: Args) -> Result<i6
         return Err(Errno::EINVAL);
     }
     let path = place_at(cx, at, name, flags).await?;
-    put(cx, to, &stat_of(&path).encode_stat64_i386()).await
+    put(cx, to, &stat_of(cx, &path).encode_stat64_i386()).await
 }
 
 async fn statx(cx: &SyscallCx, [at, name, flags, mask, to, _]: Args) -> Result<i64> {
@@ -130,7 +132,7 @@ async fn statx(cx: &SyscallCx, [at, name, flags, mask, to, _]: Args) -> Result<i
         return Err(Errno::EINVAL);
     }
     let path = place_at(cx, at, name, flags).await?;
-    put(cx, to, &stat_of(&path).encode_statx()).await
+    put(cx, to, &stat_of(cx, &path).encode_statx()).await
 }
 
 async fn put(cx: &SyscallCx, to: u64, bytes: &[u8]) -> Result<i64> {

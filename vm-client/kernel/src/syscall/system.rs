@@ -18,8 +18,6 @@ pub(super) const ROWS: &[Row] = &[
     now!(136, "personality", personality, "kept, without effect"),
     now!(101, "ioperm", ioperm, "no ports: EPERM"),
     now!(110, "iopl", ioperm, "no ports: EPERM"),
-    now!(310, "unshare", unshare, "CLONE_FS and CLONE_FILES only"),
-    now!(346, "setns", setns, "no namespaces: EINVAL"),
     now!(375, "membarrier", membarrier),
     wait!(275, "get_mempolicy", get_mempolicy, "one node"),
     now!(276, "set_mempolicy", set_mempolicy, "one node"),
@@ -31,14 +29,14 @@ pub(super) const ROWS: &[Row] = &[
 const NAME: usize = 65;
 
 fn names(cx: &SyscallCx) -> [Vec<u8>; 6] {
-    let uts = cx.kernel.uts.borrow();
+    let uts = cx.with_uts(|uts| uts.clone());
     [
         b"Linux".to_vec(),
-        uts.nodename.clone(),
+        uts.nodename,
         RELEASE.as_bytes().to_vec(),
         VERSION.as_bytes().to_vec(),
         b"i686".to_vec(),
-        uts.domainname.clone(),
+        uts.domainname,
     ]
 }
 
@@ -70,7 +68,8 @@ async fn oldolduname(cx: &SyscallCx, [at, ..]: Args) -> Result<i64> {
 }
 
 async fn read_name(cx: &SyscallCx, at: u64, len: u64) -> Result<Vec<u8>> {
-    if !cx.creds().capable(cap::SYS_ADMIN) {
+    let owner = cx.task.namespaces.borrow().uts_owner();
+    if !cx.creds().capable_in(&owner, cap::SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
     if len as usize >= NAME {
@@ -84,13 +83,13 @@ async fn read_name(cx: &SyscallCx, at: u64, len: u64) -> Result<Vec<u8>> {
 
 async fn sethostname(cx: &SyscallCx, [at, len, ..]: Args) -> Result<i64> {
     let name = read_name(cx, at, len).await?;
-    cx.kernel.uts.borrow_mut().nodename = name;
+    cx.with_uts(|uts| uts.nodename = name);
     Ok(0)
 }
 
 async fn setdomainname(cx: &SyscallCx, [at, len, ..]: Args) -> Result<i64> {
     let name = read_name(cx, at, len).await?;
-    cx.kernel.uts.borrow_mut().domainname = name;
+    cx.with_uts(|uts| uts.domainname = name);
     Ok(0)
 }
 
@@ -193,28 +192,6 @@ fn personality(cx: &SyscallCx, [persona, ..]: Args) -> Result<i64> {
 
 fn ioperm(_: &SyscallCx, _: Args) -> Result<i64> {
     Err(Errno::EPERM)
-}
-
-fn unshare(cx: &SyscallCx, [wanted, ..]: Args) -> Result<i64> {
-    use crate::task::clone::flags;
-    let alone = flags::FS | flags::FILES | flags::SYSVSEM;
-    if wanted & !alone != 0 {
-        let allowed = cx.creds().capable(cap::SYS_ADMIN);
-        return Err(if wanted & !(alone | flags::NAMESPACES) == 0 && !allowed { Errno::EPERM } else { Errno::EINVAL });
-    }
-    if wanted & flags::FS != 0 {
-        let own = (*cx.fs()).clone();
-        *cx.task.fs.borrow_mut() = std::rc::Rc::new(own);
-    }
-    if wanted & flags::FILES != 0 {
-        let own = cx.files().fork();
-        *cx.task.files.borrow_mut() = own;
-    }
-    Ok(0)
-}
-
-fn setns(_: &SyscallCx, _: Args) -> Result<i64> {
-    Err(Errno::EINVAL)
 }
 
 /// One processor runs everything in order: every barrier holds already.

@@ -3,8 +3,8 @@
 use super::table::{Row, build};
 use super::{
     absent, aio, attr, directory, epoll, event_files, fcntl, fd, futex, identity, ipc, ldt, memory, mount, mqueue,
-    names, open, pidfd, poll, prctl, process, ptrace, random, read_write, resource, schedule, seccomp, signal, socket,
-    stat, sync, system, thread_area, time, timer, transfer, waitable_files, xattr,
+    names, namespace, open, pidfd, poll, prctl, process, ptrace, random, read_write, resource, schedule, seccomp,
+    signal, socket, stat, sync, system, thread_area, time, timer, transfer, waitable_files, xattr,
 };
 
 /// Every topic's rows.
@@ -41,6 +41,7 @@ const TOPICS: &[&[Row]] = &[
     fd::ROWS,
     mount::ROWS,
     names::ROWS,
+    namespace::ROWS,
     open::ROWS,
     read_write::ROWS,
     stat::ROWS,

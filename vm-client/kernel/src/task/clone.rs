@@ -7,6 +7,7 @@ use vm_cpu::reg;
 use vm_mem::VirtAddr;
 
 use super::{Pid, Resource, Task, TaskParts, ThreadGroup, VforkWait, cap};
+use crate::namespace;
 use crate::ptrace::{attach, event, registers, stop};
 use crate::signal::AltStack;
 use crate::syscall::thread_area;
@@ -64,6 +65,7 @@ pub(crate) struct CloneArgs {
 pub(crate) async fn clone(cx: &SyscallCx, args: CloneArgs) -> Result<Pid> {
     let has = |flag| args.flags & flag != 0;
     check(cx, &args)?;
+    let unshared = namespace::unshare(cx, args.flags)?;
     let descriptor = if has(flags::SETTLS) { Some(thread_area::read(cx, args.tls).await?) } else { None };
 
     let kernel = &cx.kernel;
@@ -72,6 +74,7 @@ pub(crate) async fn clone(cx: &SyscallCx, args: CloneArgs) -> Result<Pid> {
     let mm = if has(flags::VM) { cx.mm() } else { cx.mm().fork()? };
     let files = if has(flags::FILES) { cx.files() } else { cx.files().fork() };
     let fs = if has(flags::FS) { cx.fs() } else { Rc::new((*cx.fs()).clone()) };
+    unshared.enter(&fs);
 
     let mut cpu = parent.cpu.borrow().clone();
     cpu.gpr[reg::RAX] = 0;
@@ -98,12 +101,13 @@ pub(crate) async fn clone(cx: &SyscallCx, args: CloneArgs) -> Result<Pid> {
         group: Rc::clone(&group),
         cpu,
         mm: Some(Rc::clone(&mm)),
-        creds: parent.credentials(),
+        creds: unshared.creds,
         files,
         fs,
         comm: parent.comm.borrow().clone(),
         started,
     }));
+    *task.namespaces.borrow_mut() = unshared.namespaces;
     task.blocked.set(parent.blocked.get());
     task.orig_ax.set(parent.orig_ax.get());
     task.nice.set(parent.nice.get());
@@ -200,17 +204,12 @@ fn check(cx: &SyscallCx, args: &CloneArgs) -> Result<()> {
     if has(flags::SIGHAND) && has(flags::CLEAR_SIGHAND) {
         return Err(Errno::EINVAL);
     }
-    if has(flags::NEWNS) && has(flags::FS) {
+    if (has(flags::NEWNS) || has(flags::NEWUSER)) && has(flags::FS) || has(flags::NEWUSER) && has(flags::THREAD) {
         return Err(Errno::EINVAL);
     }
     // A child of init would be reaped by nobody but the host.
     if has(flags::PARENT) && cx.task.group.unkillable.get() {
         return Err(Errno::EINVAL);
-    }
-    if args.flags & flags::NAMESPACES != 0 {
-        // As a kernel built without namespaces, for those who might make one.
-        let allowed = cx.creds().capable(cap::SYS_ADMIN);
-        return Err(if allowed { Errno::EINVAL } else { Errno::EPERM });
     }
     if has(flags::PIDFD) && has(flags::THREAD) || has(flags::INTO_CGROUP) || args.wanted_tid != 0 {
         return Err(Errno::EINVAL);

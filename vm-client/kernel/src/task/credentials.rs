@@ -1,5 +1,8 @@
 //! User and group identities and capabilities (credentials(7), capabilities(7)).
 
+use crate::namespace::{IdKind, UserNs};
+use crate::vfs::Metadata;
+
 /// Who a task acts as. Immutable: a change makes a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of credentials(7)")]
@@ -18,6 +21,7 @@ pub struct Credentials {
     pub cap_inheritable: u64,
     pub cap_bounding: u64,
     pub cap_ambient: u64,
+    pub user_ns: UserNs,
 }
 
 /// Capability numbers that are asked for here.
@@ -68,12 +72,42 @@ impl Credentials {
             cap_inheritable: 0,
             cap_bounding: ALL_CAPS,
             cap_ambient: 0,
+            user_ns: UserNs::default(),
         }
     }
 
-    /// Whether the capability is effective.
+    /// Whether the capability is effective for what belongs to the whole machine.
     pub fn capable(&self, cap: u32) -> bool {
+        self.has(cap) && self.user_ns.is_initial()
+    }
+
+    /// Whether the capability is effective for what belongs to the own user namespace.
+    pub fn has(&self, cap: u32) -> bool {
         self.cap_effective & (1 << cap) != 0
+    }
+
+    /// Whether the capability is effective for what belongs to a user namespace: in it, or because it, or one that it is in,
+    /// was made by this user in this user's namespace.
+    pub fn capable_in(&self, owner: &UserNs, cap: u32) -> bool {
+        let mut at = owner.clone();
+        while at != self.user_ns {
+            if at.level() <= self.user_ns.level() {
+                return false;
+            }
+            let parent = at.parent();
+            if parent == self.user_ns && at.owner() == self.euid {
+                return true;
+            }
+            at = parent;
+        }
+        self.has(cap)
+    }
+
+    /// Whether the capability is effective for a file: the own user namespace has its owner and its group.
+    pub fn capable_of(&self, file: &Metadata, cap: u32) -> bool {
+        self.has(cap)
+            && self.user_ns.inside(IdKind::User, file.uid).is_some()
+            && self.user_ns.inside(IdKind::Group, file.gid).is_some()
     }
 
     /// Whether the group is the file-system group or a supplementary one.

@@ -10,6 +10,7 @@ use vm_cpu::{Cpu, reg};
 
 use super::{Credentials, Resource, Task, cap, exit};
 use crate::loader::{self, Image, Program};
+use crate::namespace::IdKind;
 use crate::ptrace::{attach, event, options, stop};
 use crate::signal::AltStack;
 use crate::syscall::resource::memory_limits;
@@ -135,9 +136,12 @@ fn new_credentials(cx: &SyscallCx, program: &Program) -> (Rc<Credentials>, bool)
     let mut new = (*old).clone();
     let meta = program.file.inode().metadata();
     // Who may trace anybody may trace a program with more rights than its own.
-    let watched = cx.task.trace.tracer().is_some_and(|tracer| !tracer.credentials().capable(cap::SYS_PTRACE));
+    let watched =
+        cx.task.trace.tracer().is_some_and(|tracer| !tracer.credentials().capable_in(&old.user_ns, cap::SYS_PTRACE));
     let honoured =
         program.file.path().mount.flags() & mount::flags::NOSUID == 0 && !cx.task.no_new_privs.get() && !watched;
+    let (users, groups) = (old.user_ns.inside(IdKind::User, meta.uid), old.user_ns.inside(IdKind::Group, meta.gid));
+    let honoured = honoured && users.is_some() && groups.is_some();
     if honoured && meta.mode & S_ISUID != 0 {
         new.euid = meta.uid;
     }
@@ -151,9 +155,10 @@ fn new_credentials(cx: &SyscallCx, program: &Program) -> (Rc<Credentials>, bool)
         new.cap_ambient = 0;
     }
     // capabilities(7), "Transformation of capabilities during execve()", with root's files taken to have all.
-    let file_caps = if new.euid == 0 || new.uid == 0 { u64::MAX } else { 0 };
+    let root = old.user_ns.root();
+    let file_caps = if new.euid == root || new.uid == root { u64::MAX } else { 0 };
     new.cap_permitted = (old.cap_inheritable & file_caps) | (old.cap_bounding & file_caps) | new.cap_ambient;
-    new.cap_effective = if new.euid == 0 { new.cap_permitted } else { new.cap_ambient };
+    new.cap_effective = if new.euid == root { new.cap_permitted } else { new.cap_ambient };
     let secure = changed || new.uid != new.euid || new.gid != new.egid;
     (Rc::new(new), secure)
 }

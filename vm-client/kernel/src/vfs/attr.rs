@@ -6,6 +6,7 @@ use linux_abi::time::Timespec;
 
 use super::permission::{self, May};
 use super::{FileType, Inode, Path, SetAttr, names, notify};
+use crate::namespace::IdKind;
 use crate::{Errno, Result, SyscallCx};
 
 /// A new time of utimensat(2).
@@ -42,6 +43,9 @@ pub async fn chmod(cx: &SyscallCx, path: &Path, mode: u32) -> Result<()> {
 pub async fn chown(cx: &SyscallCx, path: &Path, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
     names::check_mount_writable(path)?;
     let meta = path.inode().metadata();
+    let ns = cx.creds().user_ns.clone();
+    let kernel = |kind, id: Option<u32>| id.map(|id| ns.kernel(kind, id).ok_or(Errno::EINVAL)).transpose();
+    let (uid, gid) = (kernel(IdKind::User, uid)?, kernel(IdKind::Group, gid)?);
     let mode = permission::check_chown(&meta, uid, gid, &cx.creds())?;
     apply(cx, path, SetAttr { mode, uid, gid, ctime: cx.now(), ..SetAttr::default() }).await
 }

@@ -32,6 +32,8 @@ struct Place {
     parent: Option<Rc<Dentry>>,
     name: Box<[u8]>,
     unlinked: bool,
+    /// Never had a name and may be given one (O_TMPFILE).
+    linkable: bool,
 }
 
 enum Child {
@@ -59,11 +61,24 @@ impl Dentry {
         dentry
     }
 
+    /// A new file of a directory that has no name yet but may be given one.
+    pub(super) fn unnamed_child(dir: &Rc<Dentry>, inode: Rc<dyn Inode>, linkable: bool) -> Rc<Self> {
+        let name = format!("#{}", inode.metadata().ino);
+        let dentry = Self::unlinked_child(dir, name.as_bytes(), inode);
+        dentry.place.borrow_mut().linkable = linkable;
+        dentry
+    }
+
+    /// Whether it may be given its first name.
+    pub(super) fn is_linkable(&self) -> bool {
+        self.place.borrow().linkable
+    }
+
     fn new(fs: Rc<dyn FileSystem>, inode: Rc<dyn Inode>, parent: Option<Rc<Dentry>>, name: Box<[u8]>) -> Rc<Self> {
         Rc::new(Self {
             inode,
             fs,
-            place: RefCell::new(Place { parent, name, unlinked: false }),
+            place: RefCell::new(Place { parent, name, unlinked: false, linkable: false }),
             children: RefCell::default(),
             lock: Mutex::default(),
             mounted: Cell::new(0),
@@ -302,6 +317,15 @@ impl DentryCache {
             if let Some(dir) = dentry.parent() {
                 dir.children.borrow_mut().insert(dentry.name(), Child::Present(Rc::downgrade(dentry)));
             }
+        }
+    }
+
+    /// Forgets the names of a file system that nothing else uses.
+    pub(super) fn forget(&self, fs: &Rc<dyn FileSystem>) {
+        let all: Vec<_> = self.recent.borrow().iter().filter_map(Weak::upgrade).collect();
+        for dentry in all.iter().filter(|dentry| Rc::ptr_eq(&dentry.fs, fs)) {
+            let kept = dentry.kept.borrow_mut().take();
+            drop(kept);
         }
     }
 

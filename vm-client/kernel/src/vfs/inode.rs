@@ -193,6 +193,8 @@ pub trait FileSystem {
     fn sync(&self) -> Io<'_, Result<()>> {
         Io::ready(Ok(()))
     }
+    /// Called when the last mount of it is gone; what is open still works.
+    fn unmounted(&self) {}
     /// Whether names can be created at all.
     fn read_only(&self) -> bool {
         false
@@ -240,6 +242,12 @@ pub trait Inode: Any {
     ) -> Io<'a, Result<Rc<dyn Inode>>> {
         let _ = (name, mode, rdev, creds, now);
         Io::ready(Err(Errno::EPERM))
+    }
+
+    /// Makes a regular file without a name in the directory's file system (O_TMPFILE); [`Inode::link`] may give it one.
+    fn create_unnamed<'a>(&'a self, mode: u32, creds: &'a Credentials, now: Timespec) -> Io<'a, Result<Rc<dyn Inode>>> {
+        let _ = (mode, creds, now);
+        Io::ready(Err(Errno::EOPNOTSUPP))
     }
 
     /// Creates a symbolic link.

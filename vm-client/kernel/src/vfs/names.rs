@@ -54,6 +54,15 @@ pub(super) async fn create_in(cx: &SyscallCx, dir: &Path, name: &[u8], mode: u32
     Ok(Path { mount: Rc::clone(&dir.mount), dentry })
 }
 
+/// Makes a file without a name, for O_TMPFILE; `mode` has no type bits, and the umask is applied here.
+pub(super) async fn create_unnamed(cx: &SyscallCx, dir: &Path, mode: u32, linkable: bool) -> Result<Path> {
+    check_change(cx, dir)?;
+    let mode = stat::S_IFREG | (mode & 0o7777 & !cx.fs().umask());
+    let inode = dir.inode().create_unnamed(mode, &cx.creds(), cx.now()).await?;
+    let dentry = Dentry::unnamed_child(&dir.dentry, inode, linkable);
+    Ok(Path { mount: Rc::clone(&dir.mount), dentry })
+}
+
 /// symlinkat(2).
 pub async fn symlink(cx: &SyscallCx, target: &[u8], at: i32, name: &[u8]) -> Result<()> {
     if target.is_empty() {
@@ -92,8 +101,8 @@ pub async fn link(cx: &SyscallCx, from: &Path, at: i32, name: &[u8]) -> Result<(
     if vfs.dentries.lookup_locked(cx, &dir.dentry, &last).await?.is_some() {
         return Err(Errno::EEXIST);
     }
-    // A file whose last name is gone cannot come back.
-    if from.inode().metadata().nlink == 0 {
+    // A file whose last name is gone cannot come back; one that never had any may get one.
+    if from.inode().metadata().nlink == 0 && !from.dentry.is_linkable() {
         return Err(Errno::ENOENT);
     }
     dir.inode().link(&last, from.inode(), cx.now()).await?;

@@ -23,8 +23,14 @@ pub async fn open(cx: &SyscallCx, at: i32, name: &[u8], flags: OpenFlags, mode: 
         return Ok(OpenFile::new(&cx.kernel.vfs, Rc::new(PathOnly), path, flags));
     }
     if flags.has(O_TMPFILE) {
-        // Programs fall back to a name of their own.
-        return Err(Errno::EOPNOTSUPP);
+        let dir = walk::resolve(cx, at, name, Follow::Yes).await?;
+        if !dir.dentry.is_dir() {
+            return Err(Errno::ENOTDIR);
+        }
+        let path = names::create_unnamed(cx, &dir, mode, !flags.has(O_EXCL)).await?;
+        let file = Rc::clone(path.inode()).open(cx, flags).await?;
+        let kept = flags.0 & !(O_EXCL | linux_abi::fcntl::O_NOCTTY | linux_abi::fcntl::O_CLOEXEC);
+        return Ok(OpenFile::new(&cx.kernel.vfs, file, path, OpenFlags(kept)));
     }
     let (path, created) = if flags.has(O_CREAT) {
         find_or_create(cx, at, name, flags, mode).await?

@@ -38,10 +38,10 @@ pub fn check(meta: &Metadata, creds: &Credentials, may: May) -> Result<()> {
     }
     let is_dir = meta.file_type() == FileType::Directory;
     let any_exec = meta.mode & 0o111 != 0;
-    if creds.capable(cap::DAC_OVERRIDE) && (is_dir || wanted & 1 == 0 || any_exec) {
+    if creds.capable_of(meta, cap::DAC_OVERRIDE) && (is_dir || wanted & 1 == 0 || any_exec) {
         return Ok(());
     }
-    if creds.capable(cap::DAC_READ_SEARCH) && (wanted == 4 || (is_dir && wanted & 2 == 0)) {
+    if creds.capable_of(meta, cap::DAC_READ_SEARCH) && (wanted == 4 || (is_dir && wanted & 2 == 0)) {
         return Ok(());
     }
     Err(Errno::EACCES)
@@ -49,14 +49,14 @@ pub fn check(meta: &Metadata, creds: &Credentials, may: May) -> Result<()> {
 
 /// EPERM unless they own the file or have CAP_FOWNER.
 pub fn check_owner(meta: &Metadata, creds: &Credentials) -> Result<()> {
-    if creds.fsuid == meta.uid || creds.capable(cap::FOWNER) { Ok(()) } else { Err(Errno::EPERM) }
+    if creds.fsuid == meta.uid || creds.capable_of(meta, cap::FOWNER) { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 /// Checks the removal of a name: write and search of the directory, and the rule of sticky directories.
 pub fn check_delete(dir: &Metadata, victim: &Metadata, creds: &Credentials) -> Result<()> {
     check(dir, creds, May::CHANGE_DIR)?;
     let sticky = dir.mode & stat::S_ISVTX != 0;
-    if sticky && creds.fsuid != victim.uid && creds.fsuid != dir.uid && !creds.capable(cap::FOWNER) {
+    if sticky && creds.fsuid != victim.uid && creds.fsuid != dir.uid && !creds.capable_of(victim, cap::FOWNER) {
         return Err(Errno::EPERM);
     }
     Ok(())
@@ -68,7 +68,7 @@ pub fn mode_after_chmod(meta: &Metadata, mode: u32, creds: &Credentials) -> u32 
     if mode & stat::S_ISGID != 0
         && meta.file_type() != FileType::Directory
         && !creds.in_group(meta.gid)
-        && !creds.capable(cap::FSETID)
+        && !creds.capable_of(meta, cap::FSETID)
     {
         mode &= !stat::S_ISGID;
     }
@@ -77,7 +77,7 @@ pub fn mode_after_chmod(meta: &Metadata, mode: u32, creds: &Credentials) -> u32 
 
 /// Checks chown(2) and gives the mode after it, if that changes.
 pub fn check_chown(meta: &Metadata, uid: Option<u32>, gid: Option<u32>, creds: &Credentials) -> Result<Option<u32>> {
-    if !creds.capable(cap::CHOWN) {
+    if !creds.capable_of(meta, cap::CHOWN) {
         let keeps_owner = uid.is_none_or(|uid| uid == meta.uid);
         let own_group = gid.is_none_or(|gid| gid == meta.gid || creds.in_group(gid));
         if creds.fsuid != meta.uid || !keeps_owner || !own_group {

@@ -226,6 +226,14 @@ impl<D: BlockDevice + 'static> Inode for Ext2Inode<D> {
         })
     }
 
+    fn create_unnamed<'a>(&'a self, mode: u32, creds: &'a Credentials, now: Timespec) -> Io<'a, Result<Rc<dyn Inode>>> {
+        Io::later(async move {
+            let new = self.new_inode(mode, 0, creds);
+            let ino = self.fs.disk.create_unnamed(self.ino, new, time(now)).await.map_err(errno)?;
+            Ok(self.fs.inode(ino).await? as Rc<dyn Inode>)
+        })
+    }
+
     fn symlink<'a>(
         &'a self,
         name: &'a [u8],

@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use super::{check_inspect, check_owner, decimal, fds, memory, mounts, net, parse_pid, status};
 use crate::fs::generated::{Content, Directory, Entry, later, parse_number};
-use crate::task::{Pid, Task};
+use crate::namespace::file::{self as namespace, Namespace};
+use crate::namespace::{IdKind, UserNs};
+use crate::task::{Pid, Task, cap};
 use crate::vfs::{FileType, Path};
 use crate::{Errno, Result, SyscallCx};
 
@@ -67,12 +69,14 @@ const OTHERS: &[(&str, FileType)] = &[
     ("exe", FileType::Symlink),
     ("fd", FileType::Directory),
     ("fdinfo", FileType::Directory),
+    ("gid_map", FileType::Regular),
     ("loginuid", FileType::Regular),
     ("mem", FileType::Regular),
     ("ns", FileType::Directory),
     ("oom_adj", FileType::Regular),
     ("oom_score_adj", FileType::Regular),
     ("root", FileType::Symlink),
+    ("uid_map", FileType::Regular),
 ];
 
 impl Directory for ProcessDirectory {
@@ -114,6 +118,9 @@ impl Directory for ProcessDirectory {
             b"exe" => place(tid, |task| task.group.exe.borrow().clone().ok_or(Errno::ENOENT)),
             b"fd" => Entry::Directory(Rc::new(fds::Descriptors { tid })),
             b"fdinfo" => Entry::Directory(Rc::new(fds::Information { tid })),
+            b"uid_map" => id_map(tid, IdKind::User),
+            b"gid_map" => id_map(tid, IdKind::Group),
+            b"setgroups" if self.scope == Scope::Process => setgroups(tid),
             b"ns" => Entry::Directory(Rc::new(Namespaces { tid })),
             b"net" if self.scope == Scope::Process => Entry::fixed(net::NET),
             b"task" if self.scope == Scope::Process => Entry::Directory(Rc::new(Threads { tid })),
@@ -127,7 +134,9 @@ impl Directory for ProcessDirectory {
         }
         let texts = TEXTS.iter().map(|(name, ..)| (*name, FileType::Regular));
         let per_process: &[_] = match self.scope {
-            Scope::Process => &[("net", FileType::Directory), ("task", FileType::Directory)],
+            Scope::Process => {
+                &[("net", FileType::Directory), ("setgroups", FileType::Regular), ("task", FileType::Directory)]
+            }
             Scope::Thread => &[],
         };
         let all = texts.chain(OTHERS.iter().copied()).chain(per_process.iter().copied());
@@ -189,7 +198,7 @@ fn set_oom_score_adj(cx: &SyscallCx, tid: Pid, value: i32) -> Result<()> {
         return Err(Errno::EINVAL);
     }
     check_owner(cx, &task)?;
-    if value < task.group.oom_score_adj.get() && !cx.creds().capable(crate::task::cap::SYS_RESOURCE) {
+    if value < task.group.oom_score_adj.get() && !cx.creds().capable(cap::SYS_RESOURCE) {
         return Err(Errno::EACCES);
     }
     task.group.oom_score_adj.set(value);
@@ -222,37 +231,49 @@ impl Directory for Threads {
     }
 }
 
-/// /proc/PID/ns: every process is in the same namespaces.
+/// /proc/PID/ns
 struct Namespaces {
     tid: Pid,
 }
 
-/// Names and the inode numbers of Linux's initial namespaces.
-const NAMESPACES: &[(&str, u32)] = &[
-    ("cgroup", 4_026_531_835),
-    ("ipc", 4_026_531_839),
-    ("mnt", 4_026_531_840),
-    ("net", 4_026_531_992),
-    ("pid", 4_026_531_836),
-    ("user", 4_026_531_837),
-    ("uts", 4_026_531_838),
-];
-
 impl Directory for Namespaces {
     fn lookup(&self, _cx: &SyscallCx, name: &[u8]) -> Option<Entry> {
-        let (name, number) = NAMESPACES.iter().find(|(known, _)| known.as_bytes() == name)?;
+        let name = *namespace::NAMES.iter().find(|known| known.as_bytes() == name)?;
         let tid = self.tid;
-        Some(Entry::link(move |cx| {
-            inspect(cx, tid)?;
-            Ok(format!("{name}:[{number}]").into_bytes())
-        }))
+        let get = move |cx: &SyscallCx| Namespace::of(&*inspect(cx, tid)?, name).ok_or(Errno::ENOENT);
+        let show = move |cx: &SyscallCx| Ok(get(cx)?.label().into_bytes());
+        Some(Entry::Link(0o777, Rc::new(show), Some(Rc::new(move |cx| Ok(get(cx)?.place(cx))))))
     }
 
     fn names(&self, _cx: &SyscallCx) -> Vec<(Vec<u8>, FileType)> {
-        NAMESPACES.iter().map(|(name, _)| (name.as_bytes().to_vec(), FileType::Symlink)).collect()
+        namespace::NAMES.iter().map(|name| (name.as_bytes().to_vec(), FileType::Symlink)).collect()
     }
 
     fn owner(&self, cx: &SyscallCx) -> (u32, u32) {
         owner(cx, self.tid)
     }
+}
+
+/// /proc/PID/uid_map and gid_map.
+fn id_map(tid: Pid, kind: IdKind) -> Entry {
+    let of = move |cx: &SyscallCx| -> Result<UserNs> { Ok(find(cx, tid)?.credentials().user_ns.clone()) };
+    Entry::writable(
+        move |cx| Ok(of(cx)?.show_map(kind, &cx.creds().user_ns)),
+        move |cx, data| of(cx)?.set_map(kind, &cx.creds(), data),
+    )
+}
+
+/// /proc/PID/setgroups
+fn setgroups(tid: Pid) -> Entry {
+    let of = move |cx: &SyscallCx| -> Result<UserNs> { Ok(find(cx, tid)?.credentials().user_ns.clone()) };
+    Entry::writable(
+        move |cx| Ok(if of(cx)?.denies_setgroups() { b"deny\n".to_vec() } else { b"allow\n".to_vec() }),
+        move |cx, data| {
+            let ns = of(cx)?;
+            if !cx.creds().capable_in(&ns, cap::SYS_ADMIN) {
+                return Err(Errno::EPERM);
+            }
+            ns.set_setgroups(data)
+        },
+    )
 }

@@ -7,6 +7,7 @@ use linux_abi::signal::{SigSet, Signal};
 
 use super::check_inspect;
 use super::machine::ticks;
+use crate::namespace::IdKind;
 use crate::signal::Handler;
 use crate::task::{RLIM_INFINITY, Task, TaskState};
 use crate::{Errno, Result, SyscallCx};
@@ -125,7 +126,7 @@ pub(super) fn comm(task: &Task) -> Result<Vec<u8>> {
     Ok(name)
 }
 
-pub(super) fn status(_: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
+pub(super) fn status(cx: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
     let group = &task.group;
     let creds = task.credentials();
     let (ignored, caught) = actions(task);
@@ -147,14 +148,16 @@ pub(super) fn status(_: &SyscallCx, task: &Task) -> Result<Vec<u8>> {
         group.ppid()
     );
     let ids = [
-        ("Uid", [creds.uid, creds.euid, creds.suid, creds.fsuid]),
-        ("Gid", [creds.gid, creds.egid, creds.sgid, creds.fsgid]),
+        ("Uid", IdKind::User, [creds.uid, creds.euid, creds.suid, creds.fsuid]),
+        ("Gid", IdKind::Group, [creds.gid, creds.egid, creds.sgid, creds.fsgid]),
     ];
-    for (label, [real, effective, saved, fs]) in ids {
+    let reader = &cx.creds().user_ns;
+    for (label, kind, ids) in ids {
+        let [real, effective, saved, fs] = ids.map(|id| reader.shown(kind, id));
         let _ = writeln!(out, "{label}:\t{real}\t{effective}\t{saved}\t{fs}");
     }
     let _ = writeln!(out, "FDSize:\t{}", task.fd_table().capacity());
-    let groups: String = creds.groups.iter().map(|gid| format!("{gid} ")).collect();
+    let groups: String = creds.groups.iter().map(|gid| format!("{} ", reader.shown(IdKind::Group, *gid))).collect();
     let _ = writeln!(out, "Groups:\t{groups}");
     let session = group.session.borrow().sid;
     let _ = writeln!(

@@ -101,22 +101,24 @@ fn first_line(data: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn hostname(cx: &SyscallCx) -> Result<Vec<u8>> {
-    Ok(line(&cx.kernel.uts.borrow().nodename))
+    Ok(cx.with_uts(|uts| line(&uts.nodename)))
 }
 
 fn set_hostname(cx: &SyscallCx, data: &[u8]) -> Result<()> {
     check_admin(cx)?;
-    cx.kernel.uts.borrow_mut().nodename = first_line(data)?;
+    let name = first_line(data)?;
+    cx.with_uts(|uts| uts.nodename = name);
     Ok(())
 }
 
 fn domainname(cx: &SyscallCx) -> Result<Vec<u8>> {
-    Ok(line(&cx.kernel.uts.borrow().domainname))
+    Ok(cx.with_uts(|uts| line(&uts.domainname)))
 }
 
 fn set_domainname(cx: &SyscallCx, data: &[u8]) -> Result<()> {
     check_admin(cx)?;
-    cx.kernel.uts.borrow_mut().domainname = first_line(data)?;
+    let name = first_line(data)?;
+    cx.with_uts(|uts| uts.domainname = name);
     Ok(())
 }
 
