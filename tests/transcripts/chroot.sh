@@ -1,7 +1,9 @@
 #!/bin/sh
 # Runs a command below a Debian tree on this computer, as `chroot.sh TREE HOSTNAME COMMAND...`, in namespaces that the
 # caller has made. What the command writes goes to a layer in memory and is gone afterwards. BINDS adds folders of this
-# computer, as FROM:TO:HOW separated by spaces: ro, rw, or scratch for a layer in memory over it.
+# computer, as FROM:TO:HOW separated by spaces: ro, rw, or scratch for a layer in memory over it. HOW=init makes the
+# command process 1; with HOW=pivot the tree is the root of its mount namespace, which user namespaces want; with HOW=loop
+# there are this computer's loop devices.
 set -eu
 tree=$1 name=$2
 shift 2
@@ -42,9 +44,25 @@ for bind in ${BINDS:-}; do
         ;;
     esac
 done
-unset BINDS
+how=${HOW:-}
+unset BINDS HOW
 ip link set lo up
 hostname "$name"
 ulimit -c 0
+if [ "${HOW:-}" = loop ]; then
+    mknod -m 660 dev/loop-control c 10 237
+    for minor in 0 1 2 3 4 5 6 7; do
+        mknod -m 660 "dev/loop$minor" b 7 "$minor"
+    done
+fi
+case $how in
+init)
+    exec setarch i686 chroot . /bin/sh -c 'cd /root && exec "$@"' sh "$@"
+    ;;
+pivot)
+    pivot_root . mnt
+    exec setarch i686 chroot . /bin/sh -c 'umount -l /mnt; cd /root && setsid -w "$@"; exit $?' sh "$@"
+    ;;
+esac
 # Process 1 is a shell that waits, as a machine has an init; the command leads a session of its own.
 exec setarch i686 chroot . /bin/sh -c 'cd /root && setsid -w "$@"; exit $?' sh "$@"

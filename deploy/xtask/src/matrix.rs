@@ -37,23 +37,17 @@ fn rows(text: &str) -> BTreeMap<String, String> {
 fn programs(out: &mut String, before: &BTreeMap<String, String>) -> Result<()> {
     out.push_str(
         "\n## Programs\n\nEach script runs on Linux and in Skiff and has to print the same (`cargo xtask transcripts`).\n\n\
-         | script | tree | vmrun | Node |\n|---|---|---|---|\n",
+         | script | tree | vmrun | Node | Chromium |\n|---|---|---|---|---|\n",
     );
     for (name, set) in transcripts::scripts()? {
         let output = |side: &str| fs::read_to_string(results("transcripts/out", &format!("{name}.{side}"))).ok();
         let found = |place: &str| Some(if output("linux")? == output(place)? { "equal" } else { "different" });
         let key = format!("transcript {name}");
-        match (found("vmrun"), found("node")) {
-            (None, None) => {
-                let row =
-                    before.get(&key).cloned().unwrap_or_else(|| format!("| `{key}` | {set} | not run | not run |"));
-                let _ = writeln!(out, "{row}");
-            }
-            (native, node) => {
-                let cell = |result: Option<&'static str>| result.unwrap_or("not run");
-                let _ = writeln!(out, "| `{key}` | {set} | {} | {} |", cell(native), cell(node));
-            }
-        }
+        let known: Vec<&str> = before.get(&key).map(|row| row.split('|').map(str::trim).collect()).unwrap_or_default();
+        let cells = ["vmrun", "node", "chromium"].into_iter().enumerate().map(|(at, place)| {
+            found(place).or_else(|| known.get(at + 3).copied().filter(|cell| !cell.is_empty())).unwrap_or("not run")
+        });
+        let _ = writeln!(out, "| `{key}` | {set} | {} |", cells.collect::<Vec<_>>().join(" | "));
     }
     Ok(())
 }

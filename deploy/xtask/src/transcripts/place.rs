@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::table::Script;
 use super::tree::Tree;
-use crate::node;
+use crate::{demo, node};
 
 /// Longest time on this computer.
 const NATIVE_PATIENCE: Duration = Duration::from_secs(300);
@@ -22,6 +22,8 @@ pub(super) enum Place {
     Native,
     /// The npm package in Node.
     Node,
+    /// The npm package in a tab.
+    Chromium,
 }
 
 impl Place {
@@ -29,7 +31,8 @@ impl Place {
         match word {
             "native" => Ok(Self::Native),
             "node" => Ok(Self::Node),
-            other => bail!("Skiff runs in native or node, not in {other:?}"),
+            "chromium" => Ok(Self::Chromium),
+            other => bail!("Skiff runs in native, node or chromium, not in {other:?}"),
         }
     }
 
@@ -37,6 +40,7 @@ impl Place {
         match self {
             Self::Native => "vmrun",
             Self::Node => "node",
+            Self::Chromium => "chromium",
         }
     }
 }
@@ -79,12 +83,15 @@ const HOSTNAME: &str = "skiff";
 /// Runs the script on this computer: own namespaces, a scratch layer over the tree, 32-bit personality.
 pub(super) fn on_linux(script: &Script, tree: &Tree) -> Result<Outcome> {
     let mut command = native_command(&tree.root);
+    if let Some(how) = &script.how {
+        command.env("HOW", how);
+    }
     command.args(shell_words(script)?);
     run(command, NATIVE_PATIENCE)
 }
 
 /// A command, to which words are added, that runs them below a tree on this computer. `BINDS` in its environment adds
-/// folders; see `chroot.sh`.
+/// folders, and `HOW` makes it process 1; see `chroot.sh`.
 pub(crate) fn native_command(root: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--pid", "--fork", "--uts", "--ipc", "--net", "--kill-child"]);
@@ -102,11 +109,11 @@ pub(crate) fn run_to_end(command: Command, patience: Duration) -> Result<String>
 }
 
 /// Runs the script in a machine.
-pub(super) fn in_skiff(place: Place, script: &Script, tree: &Tree, vmrun: &Path) -> Result<Outcome> {
+pub(super) fn in_skiff(place: Place, script: &Script, tree: &Tree, vmrun: Option<&Path>) -> Result<Outcome> {
     let patience = Duration::from_secs(script.patience);
     let mut command = match place {
         Place::Native => {
-            let mut command = Command::new(vmrun);
+            let mut command = Command::new(vmrun.context("vmrun was not built")?);
             command.arg("--no-tty");
             command
         }
@@ -115,9 +122,17 @@ pub(super) fn in_skiff(place: Place, script: &Script, tree: &Tree, vmrun: &Path)
             command.arg("run");
             command
         }
+        Place::Chromium => {
+            let mut command = node::script("tests/transcripts/chromium.mjs");
+            command.arg("--block-server").arg(demo::server_program());
+            command
+        }
     };
     command.arg("--image").arg(&tree.image).args(["--cwd", "/root"]);
     command.arg("--memory").arg(script.memory.to_string());
+    if script.is_init() {
+        command.arg("--init");
+    }
     for (name, value) in ENVIRONMENT {
         command.arg("--env").arg(format!("{name}={value}"));
     }

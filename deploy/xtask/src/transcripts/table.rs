@@ -10,6 +10,8 @@ pub(super) struct Set {
     pub(super) suite: String,
     /// Beside the required packages.
     pub(super) packages: Vec<String>,
+    /// A folder here whose `build.sh` is run in the new tree.
+    pub(super) build: Option<String>,
 }
 
 /// One script and how it is run.
@@ -25,6 +27,16 @@ pub(super) struct Script {
     pub(super) patience: u64,
     /// Guest memory, MiB.
     pub(super) memory: u64,
+    /// In what surroundings, if not the usual ones: `init` is as process 1, which only vmrun can; `pivot` is with the tree as
+    /// the root of its mount namespace, and `loop` with loop devices, as always in Skiff.
+    pub(super) how: Option<String>,
+}
+
+impl Script {
+    /// Whether it is process 1.
+    pub(super) fn is_init(&self) -> bool {
+        self.how.as_deref() == Some("init")
+    }
 }
 
 /// All of it.
@@ -69,11 +81,20 @@ impl Table {
             ("set", false) => {
                 let (name, suite) = (words.next(), words.next());
                 let (Some(name), Some(suite)) = (name, suite) else { bail!("expected: set NAME SUITE") };
-                self.sets.push(Set { name: name.to_owned(), suite: suite.to_owned(), packages: Vec::new() });
+                self.sets.push(Set {
+                    name: name.to_owned(),
+                    suite: suite.to_owned(),
+                    packages: Vec::new(),
+                    build: None,
+                });
             }
             ("packages", true) => {
                 let set = self.sets.last_mut().context("packages belong to a set")?;
                 set.packages.extend(words.map(str::to_owned));
+            }
+            ("build", true) => {
+                let set = self.sets.last_mut().context("a build belongs to a set")?;
+                set.build = Some(words.next().context("expected: build FOLDER")?.to_owned());
             }
             ("script", false) => {
                 let (Some(name), Some(set)) = (words.next(), words.next()) else {
@@ -81,7 +102,7 @@ impl Table {
                 };
                 let (name, set) = (name.to_owned(), set.to_owned());
                 let fast = words.next() == Some("fast");
-                self.scripts.push(Script { name, set, fast, rules: Vec::new(), patience: 300, memory: 512 });
+                self.scripts.push(Script { name, set, fast, rules: Vec::new(), patience: 300, memory: 512, how: None });
             }
             ("differs", true) => {
                 let rule = line.trim_start().trim_start_matches("differs").trim();
@@ -93,7 +114,10 @@ impl Table {
             }
             ("patience", true) => self.script()?.patience = number(words.next())?,
             ("memory", true) => self.script()?.memory = number(words.next())?,
-            _ => bail!("expected set, script or an indented packages, differs, patience or memory"),
+            ("init" | "loop" | "pivot", true) => self.script()?.how = Some(first.to_owned()),
+            _ => bail!(
+                "expected set, script or an indented packages, build, differs, patience, memory, init, loop or pivot"
+            ),
         }
         Ok(())
     }

@@ -25,7 +25,10 @@ pub(super) fn prepare(set: &Set) -> Result<Tree> {
     let archive = dir.join(format!("{}.tar", set.name));
     let (root, store) = (dir.join(format!("{}.root", set.name)), dir.join("store"));
     let customize = super::folder().join("customize.sh");
-    let recipe = Fingerprint::new().text(&set.suite).text(&set.packages.join(" ")).text(&super::read(&customize)?);
+    let mut recipe = Fingerprint::new().text(&set.suite).text(&set.packages.join(" ")).text(&super::read(&customize)?);
+    if let Some(build) = &set.build {
+        recipe = recipe.path(&super::folder().join(build))?;
+    }
     stamp::unless_done(&format!("transcripts-{}-tree", set.name), recipe, &[&archive], || {
         bootstrap(set, &archive, &customize)
     })?;
@@ -54,6 +57,11 @@ fn bootstrap(set: &Set, archive: &Path, customize: &Path) -> Result<()> {
     mmdebstrap.env("SOURCE_DATE_EPOCH", "1700000000");
     mmdebstrap.args(["--aptopt=Acquire::Languages \"none\"", "--dpkgopt=path-exclude=/usr/share/locale/*"]);
     mmdebstrap.arg(format!("--customize-hook={} \"$1\"", customize.display()));
+    if let Some(build) = &set.build {
+        let from = super::folder().join(build);
+        let hook = format!("cp -r {} \"$1/tmp/{build}\" && chroot \"$1\" sh /tmp/{build}/build.sh", from.display());
+        mmdebstrap.arg(format!("--customize-hook={hook}"));
+    }
     mmdebstrap.arg(&set.suite).arg(&part).arg(format!("deb {mirror} {} main", set.suite));
     run(mmdebstrap.arg(format!("deb {mirror} {}-updates main", set.suite)))?;
     fs::rename(&part, archive).with_context(|| format!("writing {}", archive.display()))
