@@ -49,7 +49,7 @@ unset BINDS HOW
 ip link set lo up
 hostname "$name"
 ulimit -c 0
-if [ "${HOW:-}" = loop ]; then
+if [ "$how" = loop ]; then
     mknod -m 660 dev/loop-control c 10 237
     for minor in 0 1 2 3 4 5 6 7; do
         mknod -m 660 "dev/loop$minor" b 7 "$minor"

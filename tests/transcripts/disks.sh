@@ -11,8 +11,8 @@ mount -o loop,ro disk mnt; echo "mount $?"; cat mnt/file; md5sum < mnt/numbers; 
 head -c 100000 /dev/urandom > noise; mount -t ext2 -o loop noise mnt 2> /dev/null; echo "noise $?"; mount -t ext2 noise mnt 2> /dev/null; echo "file $?"; sleep 0.3; losetup -a | wc -l
 dev=$(losetup -f); truncate -s 100000 odd; losetup $dev odd; blockdev --getsz $dev; printf abc | dd of=$dev bs=1 seek=1023 conv=notrunc 2> /dev/null; sync; blockdev --flushbufs $dev; od -An -c -j 1022 -N 5 odd; dd if=/dev/zero of=$dev 2>&1 | tail -1 | cut -d' ' -f1; losetup -d $dev; losetup -d $dev 2> /dev/null; echo "again $?"
 python3 - <<'E'
-import os, tempfile
+import ctypes, os, tempfile
 fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o640); os.write(fd, b"unnamed\n"); print(os.fstat(fd).st_nlink)
-os.link(f"/proc/self/fd/{fd}", "named", follow_symlinks=True); print(os.fstat(fd).st_nlink, open("named").read(), end="")
+ctypes.CDLL(None).linkat(-100, f"/proc/self/fd/{fd}".encode(), -100, b"named", 0x400); print(os.fstat(fd).st_nlink, open("named").read(), end="")
 with tempfile.TemporaryFile(dir="/root") as f: f.write(b"x"); print(isinstance(f.name, int), os.listdir("/root").count("named"))
 E

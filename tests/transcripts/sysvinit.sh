@@ -1,11 +1,11 @@
 # sysvinit as process 1: what its inittab says, runlevels, respawning, orphans, telinit, and the machine's end.
 rm -f /dev/console
 cat > /root/step <<'E'
-echo "$* level=$RUNLEVEL before=$PREVLEVEL one=$(cat /proc/1/comm) parent=$PPID" >> /root/out
+echo "$* level=$RUNLEVEL before=$PREVLEVEL one=$(cat /proc/1/comm)" >> /root/out
 E
 cat > /root/again <<'E'
 n=$(($(cat /root/count 2> /dev/null || echo 0) + 1)); echo $n > /root/count; echo "again $n" >> /root/out
-[ $n -lt 4 ] && exit; (sleep 0.1; echo "orphan's parent $(ps -o ppid= -p $(exec sh -c 'echo $PPID') | tr -d ' ')" >> /root/out) & 
+[ $n -lt 4 ] && exit; ( (sleep 0.1; read -r pid name state parent rest < /proc/self/stat; echo "orphan of $parent" >> /root/out) & )
 sleep 0.5; telinit 3; exec sleep 1000
 E
 cat > /root/last <<'E'
@@ -24,5 +24,5 @@ l3:3:wait:/bin/sh /root/step three
 o3:3:once:/bin/sh /root/last
 l0:0:wait:/bin/sh /root/end
 E
-touch /root/out; tail -f /root/out & 
+touch /root/out; tail -f /root/out &
 exec /sbin/init
