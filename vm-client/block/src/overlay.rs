@@ -237,7 +237,10 @@ impl<B: BlockDevice, S: OverlayStore> Overlay<B, S> {
     async fn read_below(&self, number: u64) -> Result<Bytes, BlockError> {
         if self.stored.borrow().contains(number) {
             let settled = self.settled.get();
-            let keys: Vec<PageKey> = self.stored.borrow().run_from(number, LOAD_AHEAD).map(PageKey).collect();
+            // Whoever has the page before this one reads on, most likely.
+            let reads_on = number.checked_sub(1).is_some_and(|before| self.in_memory(before));
+            let ahead = if reads_on { READ_ON } else { LOAD_AHEAD };
+            let keys: Vec<PageKey> = self.stored.borrow().run_from(number, ahead).map(PageKey).collect();
             let loaded = self.store.load(&keys).await?;
             let unchanged = self.settled.get() == settled;
             let mut wanted = None;
@@ -313,6 +316,8 @@ enum Need {
 
 /// Stored pages in a row that are loaded along with one.
 const LOAD_AHEAD: usize = 16;
+/// The same, where a file is being read from one end to the other.
+const READ_ON: usize = 64;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -176,7 +176,7 @@ export class IndexedDbPages {
     const view = this.#db.transaction(this.#layer ? ["pages", "meta"] : "pages");
     const head = this.#layer ? result(view.objectStore("meta").get(HEAD)) : null;
     const pages = view.objectStore("pages");
-    const found = await Promise.all(Array.from(keys, (key) => result(pages.get(key))));
+    const found = (await Promise.all(runsOf(keys).map((run) => readRun(pages, run)))).flat();
     if (this.#layer && stampOf(await head) !== this.#stamp) {
       this.#lost = "the disk below was changed by another tab";
       this.#check();
@@ -291,4 +291,28 @@ export function completion(change) {
     change.oncomplete = () => resolve();
     change.onabort = () => reject(change.error ?? overlayError("AbortError", "the transaction was aborted"));
   });
+}
+
+/** Below it, one request for each page costs no more. */
+const SHORT_RUN = 4;
+
+/** Splits keys into rows of numbers that follow each other. */
+function runsOf(keys) {
+  const runs = [];
+  for (const key of keys) {
+    const run = runs.at(-1);
+    if (run && run.at(-1) + 1 === key) run.push(key);
+    else runs.push([key]);
+  }
+  return runs;
+}
+
+/** The pages of a run; those that are not there are undefined. One request for all: that each costs its own is most of their price. */
+async function readRun(pages, run) {
+  if (run.length >= SHORT_RUN) {
+    const found = await result(pages.getAll(IDBKeyRange.bound(run[0], run.at(-1)), run.length));
+    // Keys are whole numbers, so as many as there can be are all of them.
+    if (found.length === run.length) return found;
+  }
+  return Promise.all(run.map((key) => result(pages.get(key))));
 }
