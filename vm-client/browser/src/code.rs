@@ -6,11 +6,14 @@
 
 #![expect(unsafe_code, reason = "generated code is called through the function table")]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
 
 use js_sys::{Function, Object, Reflect, Uint8Array, WebAssembly};
-use vm_machine::jit::{CodeHost, InstallError, ModuleId, Runtime, module};
+use vm_machine::jit::{CodeHost, InstallError, ModuleId, Runtime, Ticket, module};
 use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
 
 use crate::host::Host;
 
@@ -22,6 +25,13 @@ type Running = *mut (dyn Runtime + 'static);
 
 thread_local! {
     static RUNNING: Cell<Option<Running>> = const { Cell::new(None) };
+    /// Modules that the host is compiling beside us.
+    static COMING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether the host is compiling beside us: it goes on with that in turns of the event loop, some of them for each module.
+pub fn is_compiling() -> bool {
+    COMING.get() > 0
 }
 
 /// What generated code calls.
@@ -44,8 +54,13 @@ pub struct BrowserCode {
     given_up: u32,
     free: Vec<u32>,
     tail_calls: bool,
+    /// What the host has compiled beside us.
+    compiled: Rc<RefCell<VecDeque<Answer>>>,
     clock: Host,
 }
+
+/// A module that was compiled beside us, or why not.
+type Answer = (Ticket, Result<WebAssembly::Module, InstallError>);
 
 impl BrowserCode {
     /// The host of this program's own instance; `clock` tells milliseconds.
@@ -66,6 +81,7 @@ impl BrowserCode {
             given_up: 0,
             free: Vec::new(),
             tail_calls,
+            compiled: Rc::default(),
             clock,
         })
     }
@@ -93,6 +109,8 @@ fn remind() {
 }
 
 impl CodeHost for BrowserCode {
+    type Module = WebAssembly::Module;
+
     fn reserve(&mut self, slots: u32, ours: &[u32]) -> Result<(), InstallError> {
         let make = || -> Result<(WebAssembly::Table, u32), JsValue> {
             let shape = Object::new();
@@ -116,9 +134,27 @@ impl CodeHost for BrowserCode {
         Ok(())
     }
 
-    fn install(&mut self, module: &[u8]) -> Result<ModuleId, InstallError> {
-        let bytes = Uint8Array::from(module);
-        let module = WebAssembly::Module::new(&bytes.into()).map_err(|error| refused(&error))?;
+    fn compile(&mut self, module: &[u8]) -> Result<WebAssembly::Module, InstallError> {
+        WebAssembly::Module::new(&Uint8Array::from(module).into()).map_err(|error| refused(&error))
+    }
+
+    fn start(&mut self, module: &[u8], ticket: Ticket) {
+        let promise = WebAssembly::compile(&Uint8Array::from(module).into());
+        let answers = Rc::clone(&self.compiled);
+        COMING.set(COMING.get() + 1);
+        wasm_bindgen_futures::spawn_local(async move {
+            let answer = JsFuture::from(promise).await;
+            COMING.set(COMING.get().saturating_sub(1));
+            let answer = answer.map(JsValue::unchecked_into).map_err(|error| refused(&error));
+            answers.borrow_mut().push_back((ticket, answer));
+        });
+    }
+
+    fn compiled(&mut self) -> Option<Answer> {
+        self.compiled.borrow_mut().pop_front()
+    }
+
+    fn install(&mut self, module: WebAssembly::Module) -> Result<ModuleId, InstallError> {
         let instance = WebAssembly::Instance::new(&module, &self.imports).map_err(|error| refused(&error))?;
         let index = self.free.pop().unwrap_or(self.instances.len() as u32);
         match self.instances.get_mut(index as usize) {

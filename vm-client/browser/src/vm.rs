@@ -27,6 +27,9 @@ use crate::network::BrowserNetwork;
 use crate::overlay::js_keys;
 use crate::stream::BrowserSink;
 
+/// The longest turn while the host compiles code that the guest wants.
+const SHORT_TURN: Duration = Duration::from_millis(2);
+
 /// A machine. Calls that finish in a later turn carry a number and are answered by `Host.finished` or `Host.failed` with it.
 #[wasm_bindgen]
 pub struct Vm {
@@ -99,7 +102,10 @@ impl Vm {
     pub fn turn(&self, budget_ms: f64) -> f64 {
         let inner = &self.inner;
         inner.timers.fire(inner.clock.monotonic());
-        let budget = Duration::try_from_secs_f64(budget_ms / 1000.0).unwrap_or_default();
+        let mut budget = Duration::try_from_secs_f64(budget_ms / 1000.0).unwrap_or_default();
+        if is_compiling() {
+            budget = budget.min(SHORT_TURN);
+        }
         let turn = inner.machine.turn(budget);
         let busy = turn == Turn::Again;
         if inner.busy.replace(busy) != busy {
@@ -410,6 +416,14 @@ impl Vm {
             }
         });
     }
+}
+
+/// Whether the host goes on with compiling when this turn is over.
+fn is_compiling() -> bool {
+    #[cfg(target_arch = "wasm32")]
+    return crate::code::is_compiling();
+    #[cfg(not(target_arch = "wasm32"))]
+    false
 }
 
 /// The engine that the options ask for, see [`Vm::new`].

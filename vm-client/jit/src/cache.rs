@@ -1,4 +1,4 @@
-//! The regions there is code for: found by address, dropped when bytes they were made from change.
+//! The regions there is code for, or will be soon: found by address, dropped when bytes they were made from change.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -13,7 +13,7 @@ use crate::plan::Region;
 /// The number of a region.
 pub type RegionId = u32;
 
-/// A region with code.
+/// A region with code, or one that is being compiled.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     /// Where it can be entered, each address with its frame; first where it begins.
@@ -26,9 +26,9 @@ pub struct Compiled {
     pub spans: Vec<(FrameId, Range<u16>)>,
     /// Its slot in the table.
     pub slot: u32,
-    /// Its module.
-    pub module: ModuleId,
-    /// Its code and exits.
+    /// Its module; nothing until that is installed.
+    pub module: Option<ModuleId>,
+    /// Its code and exits, once they are emitted.
     pub function: Function,
     /// The blocks it was made from.
     pub blocks: Vec<(FrameId, u32)>,
@@ -100,14 +100,8 @@ impl Regions {
         })
     }
 
-    /// Gives a number back that no region got.
-    pub fn give_back(&mut self, id: RegionId) {
-        self.free.push(id);
-    }
-
     /// Adds a region; tells the frames that had none before.
     pub fn add(&mut self, id: RegionId, region: Compiled) -> Vec<FrameId> {
-        *self.modules.entry(region.module).or_default() += 1;
         self.size += region.function.code.len();
         for &(start, _) in &region.entries {
             self.by_address.entry(start).or_default().push(id);
@@ -129,6 +123,23 @@ impl Regions {
             *place = Some(region);
         }
         new
+    }
+
+    /// Gives a region its code.
+    pub fn set_function(&mut self, id: RegionId, function: Function) {
+        if let Some(region) = self.regions.get_mut(id as usize).and_then(Option::as_mut) {
+            self.size = self.size - region.function.code.len() + function.code.len();
+            region.function = function;
+        }
+    }
+
+    /// Notes that the code of a region is in a module from now on. Returns the module it was in before, if it was the last
+    /// one there.
+    pub fn join_module(&mut self, id: RegionId, module: ModuleId) -> Option<ModuleId> {
+        let region = self.regions.get_mut(id as usize)?.as_mut()?;
+        *self.modules.entry(module).or_default() += 1;
+        let old = region.module.replace(module)?;
+        self.leave_module(old).then_some(old)
     }
 
     /// Removes a region; tells the frames that have none any more.
@@ -186,7 +197,8 @@ impl Regions {
     pub fn old_modules(&self, most_bytes: usize) -> Vec<(ModuleId, Vec<RegionId>)> {
         let mut all: HashMap<ModuleId, (u64, usize, Vec<RegionId>)> = HashMap::new();
         for (id, region) in self.iter() {
-            let (used, bytes, regions) = all.entry(region.module).or_default();
+            let Some(module) = region.module else { continue };
+            let (used, bytes, regions) = all.entry(module).or_default();
             *used = region.used.max(*used);
             *bytes += region.function.code.len();
             regions.push(id);
@@ -199,16 +211,6 @@ impl Regions {
             sum <= most_bytes
         });
         fitting.map(|(module, (_, _, regions))| (module, regions)).collect()
-    }
-
-    /// Notes that the code of regions is in another module.
-    pub fn move_to(&mut self, module: ModuleId, regions: &[RegionId]) {
-        for &id in regions {
-            let Some(region) = self.get_mut(id) else { continue };
-            let old = std::mem::replace(&mut region.module, module);
-            self.leave_module(old);
-            *self.modules.entry(module).or_default() += 1;
-        }
     }
 
     /// How many modules there are.

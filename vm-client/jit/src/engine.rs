@@ -1,22 +1,31 @@
 //! The engine: runs compiled regions where there are some, interprets the rest, compiles what gets hot.
 //!
-//! `compile` makes code, `life` drops it, `answers` does what running code requests.
+//! `batch` says what is compiled when, `compile` makes code, `coming` has the host take it, `life` drops it, `answers` does
+//! what running code requests, `near` knows the stack.
 
 mod answers;
+mod batch;
+mod coming;
 mod compile;
 mod figures;
 mod life;
+mod near;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::ops::Range;
 
 use vm_cpu::assist::direct::Direct;
 use vm_cpu::interp::Pause;
-use vm_cpu::{Cpu, Engine, Exit, Hot, HotPage, Interpreter, Mode, Trap, Work, reg};
+use vm_cpu::{Cpu, Engine, Exit, Hot, HotPage, Interpreter, Mode, Trap, Work};
 use vm_mem::{Access, FrameId, Mmu, PAGE_SIZE, VirtAddr};
 
-use self::answers::{Call, window};
+use self::answers::Call;
+use self::batch::Wanted;
+use self::coming::Handed;
 use self::compile::{HEAP_MODULES, Operations, extend_heap};
+use self::life::MOST_MODULES;
 use crate::cache::{RegionId, Regions};
 use crate::cold::Cold;
 use crate::emit::{Config, Functions, GO_ON, StackRegisters, Why};
@@ -24,7 +33,7 @@ use crate::expected::{EARLY, Expected};
 use crate::host::{CodeHost, InstallError};
 use crate::links::Links;
 use crate::module;
-use crate::plan::{Limits, Region};
+use crate::plan::Limits;
 use crate::profile::{Left, Profile};
 use crate::state::{DEPTH, State};
 
@@ -53,8 +62,14 @@ const CLOCKED: u64 = 16;
 const UNLINKED: u32 = Direct::ALL.len() as u32;
 /// Slots of the table: hosts may copy it for each module.
 const SLOTS: u32 = 4096;
-/// How far above the stack pointer a frame pointer is.
-const FRAME_BYTES: u32 = 1 << 16;
+
+/// What there is of a region.
+enum Fitting {
+    /// Its code, in a slot.
+    Ready(u32),
+    /// It is being compiled.
+    Coming,
+}
 
 /// An [`Engine`] that compiles.
 pub struct Jit<H> {
@@ -63,6 +78,10 @@ pub struct Jit<H> {
     options: Options,
     config: Config,
     free_slots: Vec<u32>,
+    wanted: Wanted,
+    handed: Handed,
+    /// How many modules there are before they are put together.
+    most_modules: usize,
     /// Modules until the heap is extended again.
     until_heap: u32,
     cold: Cold,
@@ -96,7 +115,8 @@ impl<H: CodeHost> Jit<H> {
     pub fn new(mut host: H, options: Options) -> Result<Jit<H>, InstallError> {
         host.reserve(SLOTS, &Functions::of_program())?;
         extend_heap();
-        host.install(&module::unlinked(UNLINKED))?;
+        let unlinked = host.compile(&module::unlinked(UNLINKED))?;
+        host.install(unlinked)?;
         let mut interpreter = Interpreter::new();
         interpreter.set_threshold(options.threshold);
         let state = Box::new(State::default());
@@ -130,6 +150,9 @@ impl<H: CodeHost> Jit<H> {
             options,
             config,
             free_slots: (UNLINKED + 1..SLOTS).rev().collect(),
+            wanted: Wanted::default(),
+            handed: Handed::default(),
+            most_modules: MOST_MODULES,
             until_heap: HEAP_MODULES,
             cold: Cold::default(),
         })
@@ -137,6 +160,7 @@ impl<H: CodeHost> Jit<H> {
 
     fn drive(&mut self, mmu: &mut Mmu, usable: bool) -> Exit {
         let mut interpret = false;
+        let mut begun = false;
         loop {
             if self.inner.interpreter.core().fuel <= 0 {
                 return Exit::OutOfFuel;
@@ -146,6 +170,9 @@ impl<H: CodeHost> Jit<H> {
             }
             if let Some(id) = self.inner.unfit_region.take() {
                 self.drop_region(mmu, id);
+            }
+            if !std::mem::replace(&mut begun, true) && usable && !(self.wanted.is_empty() && self.handed.is_empty()) {
+                self.go_on(mmu);
             }
             let core = self.inner.interpreter.core();
             let compilable = usable && !core.flags.tf() && core.local_code().is_none();
@@ -203,31 +230,32 @@ impl<H: CodeHost> Jit<H> {
         if self.cold.is_cold(rip, mmu.code_epoch()) {
             return None;
         }
-        if let Some(slot) = self.inner.fitting(mmu, rip, flavour) {
-            self.inner.links.link(rip, slot);
-            return Some(slot);
+        match self.inner.fitting(mmu, rip, flavour) {
+            Some(Fitting::Ready(slot)) => {
+                self.inner.links.link(rip, slot);
+                return Some(slot);
+            }
+            Some(Fitting::Coming) => {
+                self.cold.note(rip, mmu.code_epoch());
+                return None;
+            }
+            None => {}
         }
         let frame = mmu.code_frame(VirtAddr(u64::from(rip))).ok()?;
         let hot = self.options.threshold == 0 || self.inner.interpreter.is_hot(frame, u64::from(rip));
-        if !hot {
-            self.cold.note(rip, mmu.code_epoch());
+        if hot && self.inner.profile.refused.contains(&(frame, rip)) {
             return None;
         }
-        if self.inner.profile.refused.contains(&(frame, rip)) {
-            return None;
+        if hot {
+            self.wish((mmu.code_epoch(), flavour), rip, frame);
+            self.go_on(mmu);
         }
-        self.cold.forget();
-        match self.compile(mmu, rip, flavour) {
-            Some(slot) => {
-                self.inner.links.link(rip, slot);
-                Some(slot)
-            }
-            None => {
-                self.inner.profile.refused.insert((frame, rip));
-                self.inner.interpreter.set_heat(frame, u64::from(rip), None);
-                None
-            }
+        if let Some(Fitting::Ready(slot)) = self.inner.fitting(mmu, rip, flavour) {
+            self.inner.links.link(rip, slot);
+            return Some(slot);
         }
+        self.cold.note(rip, mmu.code_epoch());
+        None
     }
 
     /// What a stop means; nothing when the instruction is to be interpreted.
@@ -299,7 +327,7 @@ impl<H: CodeHost> Engine for Jit<H> {
         let at = (address % PAGE_SIZE as u64) as u16;
         let regions = self.inner.regions.touching(frame, &(at..at + 1));
         let here = regions.into_iter().filter_map(|id| self.inner.regions.get(id));
-        let here = here.filter(|region| region.pages.contains(&(page.0 as u32, frame)));
+        let here = here.filter(|region| region.module.is_some() && region.pages.contains(&(page.0 as u32, frame)));
         here.max_by_key(|region| region.used).and_then(|region| Some(u64::from(region.entries.first()?.0)))
     }
 
@@ -318,60 +346,28 @@ impl<H: CodeHost> Engine for Jit<H> {
 }
 
 impl Inner {
-    /// The slot of a region at an address that fits what is mapped.
-    fn fitting(&mut self, mmu: &mut Mmu, rip: u32, flavour: u16) -> Option<u32> {
+    /// What there is of a region at an address that fits what is mapped.
+    fn fitting(&mut self, mmu: &mut Mmu, rip: u32, flavour: u16) -> Option<Fitting> {
         let now = self.profile.entries;
+        let mut coming = None;
         for &id in self.regions.at(rip) {
             let Some(region) = self.regions.get(id) else { continue };
             let mut mapped = region.pages.iter().map(|&(page, frame)| {
                 mmu.code_frame(VirtAddr(u64::from(page) << 12)).is_ok_and(|found| found == frame)
             });
             if region.flavour == flavour && mapped.all(|same| same) {
+                if region.module.is_none() {
+                    coming = Some(Fitting::Coming);
+                    continue;
+                }
                 let slot = region.slot;
                 if let Some(region) = self.regions.get_mut(id) {
                     region.used = now;
                 }
-                return Some(slot);
+                return Some(Fitting::Ready(slot));
             }
         }
-        None
-    }
-
-    /// Puts the window around the stack pointer; tells whether that was possible.
-    fn place_window(&mut self, mmu: &mut Mmu) -> bool {
-        let stack = self.interpreter.core().regs[reg::RSP] as u32;
-        let stamp = mmu.runs_stamp();
-        if self.window_stamp == stamp && stack.wrapping_sub(self.state.window) < self.state.window_len {
-            return true;
-        }
-        self.window_stamp = stamp;
-        self.state.window_len = 0;
-        if let Some(run) = window(mmu, stack, 1) {
-            self.state.take_window(run);
-            return true;
-        }
-        // Just below, the next push goes to another page.
-        let below = window(mmu, stack.wrapping_sub(4), 1);
-        below.map(|run| self.state.take_window(run)).is_some()
-    }
-
-    /// The registers, but for those of the stack, that point into it now.
-    fn near(&mut self) -> u8 {
-        let core = self.interpreter.core();
-        let stack = core.regs[reg::RSP] as u32;
-        let points = |register: usize| (core.regs[register] as u32).wrapping_sub(stack) < FRAME_BYTES;
-        (0..8).filter(|&r| r != reg::RSP && r != reg::RBP && points(r)).fold(0, |all, r| all | 1 << r)
-    }
-
-    /// What points into the stack in a region that is about to be run.
-    fn stack(&mut self, region: &Region) -> StackRegisters {
-        let first = region.nodes.first().map(|node| (node.found.frame, node.start()));
-        if first.is_some_and(|first| self.unfit.contains(&first)) {
-            return StackRegisters::Unknown;
-        }
-        let core = self.interpreter.core();
-        let (stack, frame) = (core.regs[reg::RSP] as u32, core.regs[reg::RBP] as u32);
-        if frame.wrapping_sub(stack) < FRAME_BYTES { StackRegisters::Frame } else { StackRegisters::Pointer }
+        coming
     }
 
     /// Brings `Core::flags` up to date.

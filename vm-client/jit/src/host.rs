@@ -4,6 +4,10 @@
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ModuleId(pub u32);
 
+/// The number of a module that is being compiled beside what runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ticket(pub u32);
+
 /// The host did not take a module or has no room in its table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InstallError(pub String);
@@ -66,12 +70,20 @@ pub trait Runtime {
 /// A module imports `env.memory`, `env.table` and `env.request` (a function of three i32 that returns an i32 and calls
 /// [`Runtime::request`] of the running call of [`CodeHost::enter`]). Its element segments put its functions into the table.
 pub trait CodeHost {
+    /// A module that is compiled. Dropping it gives it up.
+    type Module;
     /// Makes the table, with slots for so many functions; the first hold functions of this program, of which `ours` are the
     /// pointers. Called once and first: hosts may copy what is in the table for each module, and tell all modules when it
     /// grows.
     fn reserve(&mut self, slots: u32, ours: &[u32]) -> Result<(), InstallError>;
+    /// Compiles a module.
+    fn compile(&mut self, module: &[u8]) -> Result<Self::Module, InstallError>;
+    /// Begins to compile a module beside what runs; [`CodeHost::compiled`] tells the end of it.
+    fn start(&mut self, module: &[u8], ticket: Ticket);
+    /// The next of the modules begun that is compiled, or that the host did not take.
+    fn compiled(&mut self) -> Option<(Ticket, Result<Self::Module, InstallError>)>;
     /// Installs a module, whose functions are callable when this returns.
-    fn install(&mut self, module: &[u8]) -> Result<ModuleId, InstallError>;
+    fn install(&mut self, module: Self::Module) -> Result<ModuleId, InstallError>;
     /// Calls the function in a slot of the table, which takes and returns an i32.
     fn enter(&mut self, slot: u32, argument: u32, runtime: &mut dyn Runtime) -> u32;
     /// Forgets a function, whose slot may be used again at once.

@@ -29,4 +29,4 @@ pub mod x87;
 mod tests;
 
 pub use engine::{Jit, Options};
-pub use host::{CodeHost, InstallError, ModuleId, Request, Runtime};
+pub use host::{CodeHost, InstallError, ModuleId, Request, Runtime, Ticket};

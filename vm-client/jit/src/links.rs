@@ -95,7 +95,18 @@ impl Links {
 
     /// Links an address in the current space.
     pub fn link(&mut self, address: u32, slot: u32) {
-        let Some(space) = self.spaces.get_mut(self.current) else { return };
+        self.link_at(self.current, address, slot);
+    }
+
+    /// Links an address in a space that need not be the current one, if it is kept.
+    pub fn link_in(&mut self, (epoch, flavour): (u64, u16), address: u32, slot: u32) {
+        if let Some(index) = self.spaces.iter().position(|s| (s.epoch, s.flavour) == (epoch, flavour)) {
+            self.link_at(index, address, slot);
+        }
+    }
+
+    fn link_at(&mut self, index: usize, address: u32, slot: u32) {
+        let Some(space) = self.spaces.get_mut(index) else { return };
         space.lookup[lookup_entry(address)] = [address, slot];
         if let Some(&cell) = self.cell_of.get(&address) {
             space.cells[cell as usize] = slot;

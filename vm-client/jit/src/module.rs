@@ -1,6 +1,6 @@
 //! Puts functions together to a module.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
 
 use vm_cpu::assist::direct::Direct;
 use wasm_encoder::{
@@ -28,7 +28,7 @@ const TABLE: TableType =
 pub const REQUEST: u32 = 0;
 
 /// The bytes of a module that puts each function into its slot of the table.
-pub fn module(functions: &[(u32, Function)]) -> Vec<u8> {
+pub fn module<F: Borrow<Function>>(functions: &[(u32, F)]) -> Vec<u8> {
     let mut code = CodeSection::new();
     let (mut names, mut hints) = (NameMap::new(), BranchHints::new());
     let mut add = |function: &Function| {
@@ -38,7 +38,7 @@ pub fn module(functions: &[(u32, Function)]) -> Vec<u8> {
         code.function(&body);
         locals
     };
-    let wanted = functions.iter().find_map(|(_, function)| function.x87);
+    let wanted = functions.iter().find_map(|(_, function)| function.borrow().x87);
     let brought: &[Direct] = if wanted.is_some() { &x87::LOCAL } else { &[] };
     for what in brought {
         wanted.iter().for_each(|behind| {
@@ -46,7 +46,7 @@ pub fn module(functions: &[(u32, Function)]) -> Vec<u8> {
         });
     }
     for (index, (_, function)) in (REQUEST + 1 + brought.len() as u32..).zip(functions) {
-        let mut function = function.clone();
+        let mut function = function.borrow().clone();
         for at in std::mem::take(&mut function.calls_itself) {
             if let Some(place) = function.code.get_mut(at..at + INDEX_BYTES) {
                 place.copy_from_slice(&padded(index));

@@ -65,10 +65,11 @@ pub struct Profile {
     pub compile_ms: f64,
     pub install_ms: f64,
     pub longest_compile_ms: f64,
+    pub beside: u64,
+    pub beside_ms: f64,
     pub invalidated: u64,
     pub evicted: u64,
     pub merged: u64,
-    pub merge_ms: f64,
     pub slow_loads: u64,
     pub slow_stores: u64,
     pub code_stores: u64,
@@ -90,15 +91,6 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Notes that a module with so many regions was compiled.
-    pub fn compiled(&mut self, regions: usize, guest_bytes: usize, wasm_bytes: usize, ms: f64) {
-        self.compiled += regions as u64;
-        self.guest_bytes += guest_bytes as u64;
-        self.wasm_bytes += wasm_bytes as u64;
-        self.compile_ms += ms;
-        self.longest_compile_ms = self.longest_compile_ms.max(ms);
-    }
-
     /// Counts that compiled code was left.
     pub fn leave(&mut self, why: Left) {
         self.left[why as usize] += 1;
@@ -146,6 +138,7 @@ impl Profile {
             ("windows moved", self.windows),
             ("windows not to be had", self.windows_missed),
             ("modules refused", self.install_errors),
+            ("modules compiled beside the guest", self.beside),
         ];
         let mut figures: Vec<(String, f64)> = counts.iter().map(|(name, n)| ((*name).to_owned(), *n as f64)).collect();
         let left = Left::NAMES.iter().map(|&(why, name)| (format!("left for {name}"), self.left[why as usize] as f64));
@@ -153,8 +146,8 @@ impl Profile {
         figures.push(("interpreter ms, sampled".to_owned(), self.interpreter_ms));
         figures.push(("compile ms".to_owned(), self.compile_ms));
         figures.push(("of which the host's".to_owned(), self.install_ms));
-        figures.push(("ms of putting modules together".to_owned(), self.merge_ms));
         figures.push(("longest compile ms".to_owned(), self.longest_compile_ms));
+        figures.push(("ms until modules beside the guest were there".to_owned(), self.beside_ms));
         figures
     }
 }

@@ -4,8 +4,10 @@
 use vm_mem::Mmu;
 
 use super::Jit;
-use super::compile::{BATCH, Operations};
-use crate::cache::RegionId;
+use super::batch::BATCH;
+use super::coming::{Coming, For};
+use super::compile::Operations;
+use crate::cache::{Compiled, RegionId};
 use crate::emit::Function;
 use crate::host::CodeHost;
 use crate::module;
@@ -13,8 +15,10 @@ use crate::module;
 /// Operations that are numbered before everything is dropped.
 const MOST_OPERATIONS: usize = 1 << 16;
 /// Modules beyond which old ones are put together: each costs the host some 100 KB beside the machine code.
-const MOST_MODULES: usize = 128;
-/// Bytes of code in a module put together: what the host takes in some milliseconds.
+pub(super) const MOST_MODULES: usize = 128;
+/// How many more there are before that is tried again after the host did not take one.
+const MORE_MODULES: usize = 32;
+/// Bytes of code in a module put together.
 const MERGED_BYTES: usize = 256 << 10;
 /// Windows a region may miss before it is compiled without.
 const WINDOWS_MISSED: u32 = 300;
@@ -36,32 +40,29 @@ impl<H: CodeHost> Jit<H> {
         }
     }
 
-    /// Puts old modules together to one if there are too many. Their functions stay in their slots.
-    pub(super) fn merge_modules(&mut self) {
-        if self.inner.regions.modules() <= MOST_MODULES {
-            return;
+    /// Puts old modules together to one if there are too many; tells whether it does. Their functions stay in their slots,
+    /// and run until the new ones are there.
+    pub(super) fn merge_modules(&mut self, mmu: &mut Mmu) -> bool {
+        if self.inner.regions.modules() <= self.most_modules || self.handed.is_merging() {
+            return false;
         }
         let old = self.inner.regions.old_modules(MERGED_BYTES);
         if old.len() < 2 {
-            return;
+            return false;
         }
-        let began = self.host.now_ms();
-        let regions: Vec<RegionId> = old.iter().flat_map(|(_, regions)| regions).copied().collect();
-        let functions: Vec<(u32, Function)> = regions
-            .iter()
-            .filter_map(|&id| self.inner.regions.get(id))
-            .map(|region| (region.slot, region.function.clone()))
-            .collect();
-        let Ok(module) = self.host.install(&module::module(&functions)) else {
-            self.inner.profile.install_errors += 1;
-            return;
-        };
-        self.inner.regions.move_to(module, &regions);
-        for (module, _) in old {
-            self.host.discard(module);
-        }
-        self.inner.profile.merged += 1;
-        self.inner.profile.merge_ms += self.host.now_ms() - began;
+        let regions = &self.inner.regions;
+        let old = old.iter().flat_map(|(_, regions)| regions);
+        let old: Vec<(RegionId, &Compiled)> = old.filter_map(|&id| Some((id, regions.get(id)?))).collect();
+        let functions: Vec<(u32, &Function)> = old.iter().map(|(_, region)| (region.slot, &region.function)).collect();
+        let module = module::module(&functions);
+        let places = old.iter().map(|(id, region)| (*id, region.slot)).collect();
+        self.hand_over(mmu, &module, Coming { places, dropped: Vec::new(), what: For::Merged });
+        true
+    }
+
+    /// Waits for more modules before they are put together again.
+    pub(super) fn merging_failed(&mut self) {
+        self.most_modules = self.inner.regions.modules() + MORE_MODULES;
     }
 
     /// Drops a part of the regions, those that were looked for longest ago: all, a half, a third.
@@ -100,10 +101,15 @@ impl<H: CodeHost> Jit<H> {
             self.inner.interpreter.keep(mmu, frame, false);
         }
         self.host.clear(region.slot);
-        if self.inner.regions.leave_module(region.module) {
-            self.host.discard(region.module);
+        if let Some(module) = region.module
+            && self.inner.regions.leave_module(module)
+        {
+            self.host.discard(module);
         }
-        self.free_slots.push(region.slot);
+        self.wanted.drop_slot(region.slot);
+        if !self.handed.drop_slot(region.slot) {
+            self.free_slots.push(region.slot);
+        }
     }
 
     /// Notes that the region that stopped got no window; it is compiled anew when that happens often.
