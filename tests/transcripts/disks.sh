@@ -16,3 +16,5 @@ fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o640); os.write(fd, b"unnamed\n"); 
 ctypes.CDLL(None).linkat(-100, f"/proc/self/fd/{fd}".encode(), -100, b"named", 0x400); print(os.fstat(fd).st_nlink, open("named").read(), end="")
 with tempfile.TemporaryFile(dir="/root") as f: f.write(b"x"); print(isinstance(f.name, int), os.listdir("/root").count("named"))
 E
+dev=$(losetup -f --show disk); mkdir other; mount $dev mnt; mount $dev other; echo one > mnt/both; cat other/both; mount -o ro $dev other 2> /dev/null; echo "read-only $?"; umount mnt; cat other/both; umount other; cd /sys/block/${dev#/dev/}
+cat loop/backing_file loop/offset size ro dev queue/logical_block_size; cd /root; lsblk -b -n -o NAME,SIZE,RO,TYPE $dev; losetup -d $dev; losetup -j disk; for kind in proc sysfs; do mount -t $kind $kind /${kind%fs} 2> /dev/null; echo "$kind $?"; done

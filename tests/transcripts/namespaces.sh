@@ -16,8 +16,9 @@ probe as unshare -rmu sh -c 'hostname theirs; hostname; mount -t tmpfs none /mnt
 hostname; ls -A /mnt
 probe as unshare -r unshare -r sh -c 'cat /proc/self/uid_map; id -u'
 probe as unshare -U sh -c 'echo "0 0 1" > /proc/self/uid_map; echo "0 1000 2" > /proc/self/uid_map; echo "0 1000 1" > /proc/self/gid_map; id -u'
-as unshare -ru sleep 100 & sleep 0.5; child=$!
-probe as nsenter -t $child -U -u --preserve-credentials sh -c 'hostname entered; hostname; id -u'
+setpriv --reuid 1000 --regid 1000 --clear-groups unshare -ru sleep 100 & sleep 0.5; child=$!
+enter() { as nsenter -t $child "$@"; }
+probe enter -U -u --preserve-credentials sh -c 'hostname entered; hostname; id -u'
 same() { [ "$(readlink /proc/self/ns/$1)" = "$(readlink /proc/$child/ns/$1)" ] && echo "$1 same" || echo "$1 other"; }
 for kind in cgroup ipc mnt net pid user uts; do same $kind; done; hostname
 kill $child; wait $child

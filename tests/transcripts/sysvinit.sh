@@ -1,5 +1,5 @@
 # sysvinit as process 1: what its inittab says, runlevels, respawning, orphans, telinit, and the machine's end.
-rm -f /dev/console
+rm -f /dev/console /dev/tty0
 cat > /root/step <<'E'
 echo "$* level=$RUNLEVEL before=$PREVLEVEL one=$(cat /proc/1/comm)" >> /root/out
 E
@@ -24,5 +24,5 @@ l3:3:wait:/bin/sh /root/step three
 o3:3:once:/bin/sh /root/last
 l0:0:wait:/bin/sh /root/end
 E
-touch /root/out; tail -f /root/out &
+touch /root/out; tail -s 0.1 -f /root/out &
 exec /sbin/init

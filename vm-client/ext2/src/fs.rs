@@ -136,11 +136,7 @@ impl<D: BlockDevice> Ext2<D> {
         let sb = &self.superblock;
         let state = self.state.get();
         let per_group = u64::from(inode_table_blocks(sb) + 2);
-        let copies: u64 = (0..sb.group_count())
-            .map(|g| {
-                u64::from(sb.backup_blocks(g).saturating_sub(if sb.has_super(g) { sb.reserved_gdt_blocks } else { 0 }))
-            })
-            .sum();
+        let copies: u64 = (0..sb.group_count()).map(|group| u64::from(sb.backup_blocks(group))).sum();
         let overhead = u64::from(sb.first_data_block) + copies + per_group * u64::from(sb.group_count());
         StatFs {
             block_size: sb.block_size,

@@ -1,4 +1,7 @@
-//! sysfs: what programs ask of /sys without devices: how many processors there are, and the loopback interface.
+//! sysfs: what programs ask of /sys without devices: how many processors there are, the loopback interface, and loop
+//! devices ([`block`]).
+
+mod block;
 
 use std::rc::Rc;
 
@@ -15,7 +18,7 @@ pub fn new(kernel: &Kernel) -> Rc<GeneratedFs> {
 }
 
 const ROOT: &[Fixed] = &[
-    directory!("block", &[]),
+    block::LINKS,
     directory!("bus", &[]),
     directory!("class", CLASS),
     directory!("dev", DEV),
@@ -27,13 +30,8 @@ const ROOT: &[Fixed] = &[
     directory!("power", &[]),
 ];
 
-const CLASS: &[Fixed] = &[
-    directory!("block", &[]),
-    directory!("drm", &[]),
-    directory!("input", &[]),
-    directory!("net", NET),
-    directory!("tty", &[]),
-];
+const CLASS: &[Fixed] =
+    &[block::CLASS, directory!("drm", &[]), directory!("input", &[]), directory!("net", NET), directory!("tty", &[])];
 
 const NET: &[Fixed] = &[directory!("lo", LOOPBACK)];
 
@@ -72,9 +70,11 @@ fn loopback_bytes(cx: &SyscallCx) -> Result<Vec<u8>> {
     Ok(format!("{}\n", cx.kernel.net.loopback.so_far().1).into_bytes())
 }
 
-const DEV: &[Fixed] = &[directory!("block", &[]), directory!("char", &[])];
+const DEV: &[Fixed] = &[block::NUMBERS, directory!("char", &[])];
 
-const DEVICES: &[Fixed] = &[directory!("system", SYSTEM), directory!("virtual", &[])];
+const DEVICES: &[Fixed] = &[directory!("system", SYSTEM), directory!("virtual", VIRTUAL)];
+
+const VIRTUAL: &[Fixed] = &[block::DEVICES];
 
 const SYSTEM: &[Fixed] = &[directory!("cpu", CPU), directory!("node", NODE)];
 

@@ -12,6 +12,7 @@ use vm_rt::{Io, Mutex};
 
 use crate::mm::memory::Memory;
 use crate::mm::page_cache::PageCache;
+use crate::namespace::{IdKind, UserNs};
 use crate::task::Credentials;
 use crate::vfs::names::{RENAME_EXCHANGE, inherit};
 use crate::vfs::regular::{Atime, RegularFile, Store};
@@ -38,6 +39,8 @@ pub struct TmpOptions {
     pub uid: u32,
     /// Group of the root.
     pub gid: u32,
+    /// Whose ids the option string has.
+    pub user_ns: UserNs,
     /// What /proc/mounts shows.
     pub shown: String,
 }
@@ -53,12 +56,17 @@ impl TmpOptions {
             mode: 0o1777,
             uid: 0,
             gid: 0,
+            user_ns: UserNs::default(),
             shown: String::new(),
         }
     }
 
     /// Applies the option string of mount(2); EINVAL for what tmpfs does not know.
     pub fn parse(mut self, options: &str) -> Result<Self> {
+        let id = |kind, value: &str| {
+            let id = value.parse().map_err(|_| Errno::EINVAL)?;
+            self.user_ns.kernel(kind, id).ok_or(Errno::EINVAL)
+        };
         for option in options.split(',').filter(|option| !option.is_empty()) {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             match key {
@@ -66,8 +74,8 @@ impl TmpOptions {
                 "nr_blocks" => self.size = size(value, self.size * 2)?.checked_mul(PAGE).ok_or(Errno::EINVAL)?,
                 "nr_inodes" => self.inodes = size(value, self.inodes)?,
                 "mode" => self.mode = u32::from_str_radix(value, 8).map_err(|_| Errno::EINVAL)? & 0o7777,
-                "uid" => self.uid = value.parse().map_err(|_| Errno::EINVAL)?,
-                "gid" => self.gid = value.parse().map_err(|_| Errno::EINVAL)?,
+                "uid" => self.uid = id(IdKind::User, value)?,
+                "gid" => self.gid = id(IdKind::Group, value)?,
                 "huge" | "mpol" | "inode32" | "inode64" => {}
                 _ => return Err(Errno::EINVAL),
             }

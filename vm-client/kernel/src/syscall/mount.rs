@@ -80,11 +80,19 @@ async fn mount(cx: &SyscallCx, [source, target, kind, given, data, _]: Args) -> 
         let options = optional(cx, data).await?;
         let source = optional(cx, source).await?;
         let source = if source.is_empty() { "none".to_owned() } else { source };
+        if kind == "sysfs" && is_root_of(&target, &kind) {
+            return Err(Errno::EBUSY);
+        }
         let fs = make(cx, &kind, &source, given, &options).await?;
         let given = if given & (flags::NOATIME | flags::STRICTATIME) == 0 { given | flags::RELATIME } else { given };
         mounts.mount(fs, &target, &source, given)?;
     }
     Ok(0)
+}
+
+/// Whether a place is the root of a mounted file system of a kind.
+fn is_root_of(at: &Path, kind: &str) -> bool {
+    Rc::ptr_eq(&at.dentry, &at.mount.root) && at.mount.fs().name() == kind
 }
 
 async fn make(cx: &SyscallCx, kind: &str, source: &str, given: u32, options: &str) -> Result<Rc<dyn FileSystem>> {
@@ -94,7 +102,9 @@ async fn make(cx: &SyscallCx, kind: &str, source: &str, given: u32, options: &st
         return Err(Errno::EPERM);
     }
     let tmpfs = |name| -> Result<Rc<TmpFs>> {
-        let options = TmpOptions { name, ..TmpOptions::new(&kernel.memory) }.parse(options)?;
+        let creds = cx.creds();
+        let (uid, gid, user_ns) = (creds.fsuid, creds.fsgid, creds.user_ns.clone());
+        let options = TmpOptions { name, uid, gid, user_ns, ..TmpOptions::new(&kernel.memory) }.parse(options)?;
         Ok(TmpFs::new(&kernel.memory, kernel.vfs.new_device_number(), options, cx.now()))
     };
     Ok(match kind {
@@ -125,6 +135,11 @@ async fn from_disk(cx: &SyscallCx, source: &str, given: u32) -> Result<Rc<dyn Fi
     }
     if stat::major(meta.rdev) != loop_device::MAJOR {
         return Err(Errno::ENXIO);
+    }
+    // A disk that is mounted already is the same file system once more.
+    if let Some(fs) = cx.kernel.vfs.mounts.on_device(meta.rdev) {
+        let same = fs.read_only() == (given & flags::RDONLY != 0);
+        return if same { Ok(fs) } else { Err(Errno::EBUSY) };
     }
     let device = cx.kernel.loops.get(&cx.kernel, stat::minor(meta.rdev))?;
     let disk = MountedLoop::new(device)?;
@@ -157,6 +172,13 @@ async fn umount2(cx: &SyscallCx, [target, given, ..]: Args) -> Result<i64> {
     check_own(cx, &target)?;
     if given & EXPIRE != 0 {
         return Err(Errno::EINVAL);
+    }
+    // The caller's own root stays, for reading only.
+    if given & DETACH == 0 && target.is_same(&cx.fs().root()) {
+        let mounts = &cx.kernel.vfs.mounts;
+        target.mount.fs().sync().await?;
+        mounts.remount(&target, target.mount.flags() | flags::RDONLY)?;
+        return Ok(0);
     }
     cx.kernel.vfs.unmount(target, given & DETACH != 0).await?;
     Ok(0)

@@ -229,6 +229,13 @@ impl MountTable {
         self.mounts.borrow().iter().any(|mount| Rc::ptr_eq(mount.fs(), fs))
     }
 
+    /// The mounted file system of a block device.
+    pub fn on_device(&self, rdev: u64) -> Option<Rc<dyn FileSystem>> {
+        let mounts = self.mounts.borrow();
+        let found = mounts.iter().find(|mount| mount.fs().root().metadata().dev == rdev)?;
+        Some(Rc::clone(found.fs()))
+    }
+
     // ---- mount namespaces ----
 
     /// Copies the mounts of a namespace into a new one, where they are held in place for `lesser` rights; returns the copies

@@ -22,7 +22,7 @@ use crate::{Errno, Kernel, Result, SyscallCx};
 /// The major number of loop devices.
 pub(crate) const MAJOR: u32 = 7;
 /// How many there are, as Linux makes them at boot.
-pub(super) const COUNT: u32 = 8;
+pub(crate) const COUNT: u32 = 8;
 /// Bytes in a block of what is still to be written.
 const BLOCK: usize = 1024;
 /// Blocks that may wait before writers wait for them.
@@ -128,6 +128,8 @@ impl LoopDevice {
         let len = usize::try_from(room).unwrap_or(usize::MAX).min(buf.len());
         let Some(buf) = buf.get_mut(..len) else { return Ok(0) };
         let at = start.checked_add(offset).ok_or(Errno::EINVAL)?;
+        // What reaches the file while it is read may be missed there, and is no longer dirty afterwards.
+        let before = self.dirty_in(offset, len);
         let mut done = 0;
         while done < len {
             match file.read_at(&cx, at + done as u64, &mut buf[done..]).await? {
@@ -139,22 +141,17 @@ impl LoopDevice {
                 count => done += count,
             }
         }
-        self.lay_over(offset, buf);
+        for (index, data) in before.into_iter().chain(self.dirty_in(offset, len)) {
+            lay_over(offset, buf, index, &data);
+        }
         Ok(len)
     }
 
-    /// Puts what is still to be written over what was read.
-    fn lay_over(&self, offset: u64, buf: &mut [u8]) {
+    /// The blocks of a range that are still to be written.
+    fn dirty_in(&self, offset: u64, len: usize) -> Vec<(u64, Box<[u8; BLOCK]>)> {
         let block = BLOCK as u64;
-        let end = offset + buf.len() as u64;
-        for (index, data) in self.dirty.borrow().range(offset / block..end.div_ceil(block)) {
-            let first = index * block;
-            let (from, to) = (offset.max(first), end.min(first + block));
-            if from < to {
-                let target = (from - offset) as usize..(to - offset) as usize;
-                buf[target].copy_from_slice(&data[(from - first) as usize..(to - first) as usize]);
-            }
-        }
+        let range = offset / block..(offset + len as u64).div_ceil(block);
+        self.dirty.borrow().range(range).map(|(index, data)| (*index, data.clone())).collect()
     }
 
     /// Takes whole blocks.
@@ -291,6 +288,28 @@ impl LoopDevice {
         Ok(())
     }
 
+    /// What sysfs shows, by the names of its files there; nothing without a file.
+    pub(crate) fn shown(&self, cx: &SyscallCx) -> Vec<(&'static str, Vec<u8>)> {
+        let backing = self.backing.borrow();
+        let Some(backing) = backing.as_ref() else { return Vec::new() };
+        let number = |number: u64| format!("{number}\n").into_bytes();
+        let mut name = backing.file.path().display_proc(&cx.fs().root());
+        name.push(b'\n');
+        vec![
+            ("autoclear", number(u64::from(backing.flags & lo::AUTOCLEAR != 0))),
+            ("backing_file", name),
+            ("dio", number(0)),
+            ("offset", number(backing.offset)),
+            ("partscan", number(0)),
+            ("sizelimit", number(backing.limit)),
+        ]
+    }
+
+    /// Its sectors, and whether it is for reading only.
+    pub(crate) fn sectors(&self) -> (u64, bool) {
+        (self.size.get() / SECTOR, self.flags() & lo::READ_ONLY != 0)
+    }
+
     fn status(&self) -> Result<[u8; Info::SIZE]> {
         let backing = self.backing.borrow();
         let backing = backing.as_ref().ok_or(Errno::ENXIO)?;
@@ -328,5 +347,15 @@ impl Info {
         let mut raw = [0; Self::SIZE];
         cx.read_user(at, &mut raw).await?;
         Ok(Self::decode(&raw))
+    }
+}
+
+/// Puts a block over what was read from an offset.
+fn lay_over(offset: u64, buf: &mut [u8], index: u64, data: &[u8; BLOCK]) {
+    let first = index * BLOCK as u64;
+    let (from, to) = (offset.max(first), (offset + buf.len() as u64).min(first + BLOCK as u64));
+    if from < to {
+        let target = (from - offset) as usize..(to - offset) as usize;
+        buf[target].copy_from_slice(&data[(from - first) as usize..(to - first) as usize]);
     }
 }
