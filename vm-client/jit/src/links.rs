@@ -13,6 +13,9 @@ const SPACES: usize = 12;
 /// An address no entry is looked up for.
 const NOWHERE: u32 = u32::MAX;
 
+/// Addresses noted before it is looked which of them are the same.
+const FEW: usize = 1024;
+
 struct Space {
     epoch: u64,
     flavour: u16,
@@ -21,6 +24,19 @@ struct Space {
     lookup: Box<[[u32; 2]]>,
     /// What is not at its initial value, so that clearing costs what was linked.
     touched: Vec<u32>,
+}
+
+impl Space {
+    /// Notes that something of an address may not be at its initial value. Addresses that share an entry of the table take
+    /// each other's place again and again.
+    fn touch(&mut self, address: u32) {
+        if self.touched.len() == self.touched.capacity() {
+            self.touched.sort_unstable();
+            self.touched.dedup();
+            self.touched.reserve(self.touched.len().max(FEW));
+        }
+        self.touched.push(address);
+    }
 }
 
 /// See the module.
@@ -111,7 +127,7 @@ impl Links {
         if let Some(&cell) = self.cell_of.get(&address) {
             space.cells[cell as usize] = slot;
         }
-        space.touched.push(address);
+        space.touch(address);
     }
 
     /// Makes sure that the cell of an address that was found leads there too.
@@ -121,7 +137,7 @@ impl Links {
             && space.cells[cell as usize] != slot
         {
             space.cells[cell as usize] = slot;
-            space.touched.push(address);
+            space.touch(address);
         }
     }
 
@@ -208,6 +224,16 @@ mod tests {
         links.reset();
         assert_eq!((links.find(5), links.cell(5)), (None, Some(0)));
         assert!(links.spaces[0].cells.iter().all(|&slot| slot == 1));
+    }
+
+    #[test]
+    fn addresses_that_are_linked_again_and_again_are_noted_once() {
+        let mut links = Links::new(1);
+        links.select(10, 0, &mut State::default());
+        for turn in 0..100_000 {
+            links.link(0x1000 + turn % 2, 7);
+        }
+        assert!(links.spaces[0].touched.capacity() <= 8 * FEW);
     }
 
     #[test]
