@@ -8,7 +8,7 @@
 //! `slots` has registers and temporaries, `dirty` which of them memory has to get, `ops` the operations, `flags` the
 //! conditions, `memory` and `window` loads and stores, `control` and `dispatch` edges and exits, `calls` calls, `foreign`
 //! assists and what the interpreter does for us, `vector`, `composed`, `float`, `checks` and `conversion` SSE, `string` what
-//! moves blocks, `stack`, `x87` and `x87_fast` the x87.
+//! moves blocks, `mxcsr` what the host's floating point is good for, `stack`, `x87` and `x87_fast` the x87.
 
 mod calls;
 mod checks;
@@ -21,6 +21,7 @@ mod flags;
 mod float;
 mod foreign;
 mod memory;
+mod mxcsr;
 mod ops;
 mod slots;
 mod stack;
@@ -45,8 +46,8 @@ use crate::flow::{FlagState, flag_states};
 use crate::plan::Region;
 use crate::shape::Shape;
 use crate::state::State;
-use checks::HostFloat;
 use dirty::Dirty;
+use mxcsr::HostFloat;
 use stack::Stack;
 
 pub(crate) use self::calls::INDEX_BYTES;
@@ -254,6 +255,7 @@ struct Emitter<'a> {
     plain: [u8; 32],
     /// What says whether the host's floating point will do, where there is any.
     host_float: Option<HostFloat>,
+    floats: mxcsr::Floats,
     stack: Stack,
     flags: FlagState,
     /// What may differ from memory at the end of each node.
@@ -313,6 +315,7 @@ impl<'a> Emitter<'a> {
             vectors_written: 0,
             plain: [0; 32],
             host_float: None,
+            floats: mxcsr::Floats::default(),
             stack: Stack::default(),
             flags: FlagState::Dynamic,
             dirty: Vec::new(),

@@ -1,10 +1,10 @@
 //! What is looked at before a result of the host's floating point is taken, see `float`.
 
 use vm_cpu::assist::Lanewise;
-use vm_cpu::ir::VSlot;
 use wasm_encoder::{Ieee32, Ieee64};
 
-use super::{Emitter, local};
+use super::Emitter;
+use super::mxcsr::{DOUBLES_SHIFT, SINGLES_SHIFT};
 
 /// What is known of the lanes of a vector: they are not denormal.
 mod plain {
@@ -69,22 +69,6 @@ pub(super) enum Compare {
     Le,
 }
 
-/// The locals that say what the host's arithmetic is good for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HostFloat {
-    /// Bit 0: it rounds as the processor does now. Bit 1: also, invalid operations and overflow have been noted.
-    pub(super) rounds: u32,
-    /// The range of ordinary results, or zero where the host does not round so.
-    pub(super) single_limit: u32,
-    /// The same of the upper halves of doubles.
-    pub(super) double_limit: u32,
-}
-
-/// Ordinary singles, in twice their bits: from the second smallest exponent to below infinity.
-const SINGLE_RANGE: u32 = 0xff00_0000 - (2 << 24);
-/// The same for the upper halves of doubles.
-const DOUBLE_RANGE: u32 = 0xffe0_0000 - (2 << 21);
-
 pub(super) fn repeat32(bits: u32) -> i128 {
     let pair = u128::from(bits) << 32 | u128::from(bits);
     (pair << 64 | pair) as i128
@@ -95,44 +79,6 @@ pub(super) fn repeat64(bits: u64) -> i128 {
 }
 
 impl Emitter<'_> {
-    /// Looks at MXCSR for what the host's arithmetic will do. Nothing is known of lanes then.
-    pub(super) fn reload_mxcsr(&mut self) {
-        self.plain = [0; 32];
-        let Some(host) = self.host_float else { return };
-        let at = self.mxcsr_at();
-        self.w().i32_const(0).i32_load(at).local_tee(local::SCRATCH);
-        self.w().i32_const(0x7fa0).i32_and().i32_const(0x1fa0).i32_eq().local_tee(host.rounds);
-        // Noted before: invalid operation and overflow.
-        self.w().local_get(local::SCRATCH).i32_const(9).i32_and().i32_const(9).i32_eq().i32_and();
-        self.w().i32_const(1).i32_shl().local_get(host.rounds).i32_or().local_set(host.rounds);
-        self.set_limits();
-    }
-
-    /// Sets the limits of results to what the local says that knows whether the host rounds.
-    pub(super) fn set_limits(&mut self) {
-        let Some(host) = self.host_float else { return };
-        let values = [(host.single_limit, SINGLE_RANGE), (host.double_limit, DOUBLE_RANGE)];
-        for (limit, value) in values {
-            self.w().i32_const(value as i32).i32_const(0).local_get(host.rounds).select().local_set(limit);
-        }
-    }
-
-    /// Pushes whether the host rounds as the processor would.
-    pub(super) fn push_host_rounds(&mut self) {
-        match self.host_float {
-            Some(host) => self.w().local_get(host.rounds).i32_const(1).i32_and(),
-            None => self.w().i32_const(0),
-        };
-    }
-
-    /// Pushes whether invalid operations and overflow have been noted, and the host rounds.
-    pub(super) fn push_noted(&mut self) {
-        match self.host_float {
-            Some(host) => self.w().local_get(host.rounds).i32_const(1).i32_shr_u(),
-            None => self.w().i32_const(0),
-        };
-    }
-
     /// With what held so far on the stack: clears it where a lane of `value` is denormal.
     pub(super) fn and_plain(&mut self, value: u32, shape: Shape) {
         // Twice the bits, which drops the sign, less one: denormal numbers are below all others, and zero above.
@@ -181,23 +127,30 @@ impl Emitter<'_> {
                 self.w().i32_const(2 << 24).i32_sub().local_get(host.single_limit).i32_lt_u();
             }
             Shape::Pd => {
-                let magnitude = self.vector_scratch(3);
-                self.w().local_get(value).f64x2_abs().local_tee(magnitude);
-                self.w().v128_const(repeat64((2.0 * f64::MIN_POSITIVE).to_bits())).f64x2_ge();
-                self.w().local_get(magnitude).v128_const(repeat64(f64::MAX.to_bits())).f64x2_le();
-                self.w().v128_and().i64x2_all_true();
-                self.push_host_rounds();
-                self.w().i32_and();
+                self.push_ordinary_lanes(value, shape);
+                self.w().i64x2_all_true();
             }
             Shape::Ps => {
-                let magnitude = self.vector_scratch(3);
-                self.w().local_get(value).f32x4_abs().local_tee(magnitude);
-                self.w().v128_const(repeat32((2.0 * f32::MIN_POSITIVE).to_bits())).f32x4_ge();
-                self.w().local_get(magnitude).v128_const(repeat32(f32::MAX.to_bits())).f32x4_le();
-                self.w().v128_and().i32x4_all_true();
-                self.push_host_rounds();
-                self.w().i32_and();
+                self.push_ordinary_lanes(value, shape);
+                self.w().i32x4_all_true();
             }
+        }
+    }
+
+    /// The same of each lane, as a mask.
+    fn push_ordinary_lanes(&mut self, value: u32, shape: Shape) {
+        let Some(limits) = self.host_float.and_then(|host| host.lanes) else {
+            self.w().v128_const(0);
+            return;
+        };
+        // The range begins at the least number there is, for lanes are compared with their signs.
+        self.w().local_get(value).i32_const(1);
+        if shape.is_double() {
+            self.w().i64x2_shl().v128_const(repeat64(DOUBLES_SHIFT as u64)).i64x2_add();
+            self.w().local_get(limits.doubles).i64x2_lt_s();
+        } else {
+            self.w().i32x4_shl().v128_const(repeat32(SINGLES_SHIFT as u32)).i32x4_add();
+            self.w().local_get(limits.singles).i32x4_lt_s();
         }
     }
 
@@ -371,43 +324,24 @@ impl Emitter<'_> {
         }
     }
 
-    /// Lets the rest of the block take the assist if lanes that one has written, or those of `others`, are denormal.
-    pub(super) fn check_assists_result(&mut self, dst: VSlot, shape: Shape, scratch: u32, others: &[u32]) {
-        let Some(host) = self.host_float else { return };
-        self.operand(dst, shape);
-        self.w().local_set(scratch).local_get(host.rounds).i32_const(0).i32_const(1);
-        self.and_plain(scratch, shape);
-        for value in others {
-            self.and_plain(*value, shape);
-        }
-        self.w().select().local_set(host.rounds);
-        self.set_limits();
-    }
-
     /// Branches to the innermost label unless the host rounds, a result is ordinary, and operands are normal.
     pub(super) fn branch_unless_ordinary(&mut self, result: u32, operands: &[u32], shape: Shape) {
         if shape.is_packed() {
             let double = shape.is_double();
-            self.push_ordinary(result, shape);
-            if !operands.is_empty() {
-                let least =
-                    if double { repeat64(f64::MIN_POSITIVE.to_bits()) } else { repeat32(f32::MIN_POSITIVE.to_bits()) };
-                for (i, value) in operands.iter().enumerate() {
-                    self.w().v128_const(least);
-                    self.push_magnitude(*value, double);
-                    self.compare_whole(Compare::Le, double);
-                    if i > 0 {
-                        self.w().v128_and();
-                    }
-                }
-                if double {
-                    self.w().i64x2_all_true();
-                } else {
-                    self.w().i32x4_all_true();
-                }
-                self.w().i32_and();
+            let least =
+                if double { repeat64(f64::MIN_POSITIVE.to_bits()) } else { repeat32(f32::MIN_POSITIVE.to_bits()) };
+            self.push_ordinary_lanes(result, shape);
+            for value in operands {
+                self.w().v128_const(least);
+                self.push_magnitude(*value, double);
+                self.compare_whole(Compare::Le, double);
+                self.w().v128_and();
             }
-            self.w().i32_eqz();
+            if double {
+                self.w().i64x2_bitmask().i32_const(3).i32_ne();
+            } else {
+                self.w().i32x4_bitmask().i32_const(15).i32_ne();
+            }
             self.br_if(0, false);
             return;
         }

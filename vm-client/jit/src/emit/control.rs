@@ -93,9 +93,7 @@ impl Emitter<'_> {
         if let End::Dispatch(table) = node.end {
             return self.dispatch(number, &region.tables[table]);
         }
-        if block.ops.iter().any(super::dirty::is_float) {
-            self.reload_mxcsr();
-        }
+        self.begin_floats(number, block.ops.iter().any(super::dirty::is_float));
         self.accesses = self.accesses_of(number);
         let count = block.insns.len();
         self.w().local_get(local::FUEL).i64_const(count as i64).i64_sub().local_set(local::FUEL);
@@ -107,6 +105,7 @@ impl Emitter<'_> {
                 self.rest = &block.ops[at + 1..range.end];
                 if op.code.is_exit() {
                     self.end_stack_block();
+                    self.end_floats(number);
                     return self.end_of_block(number, op);
                 }
                 self.access = self.accesses.get(at);

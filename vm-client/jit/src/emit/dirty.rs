@@ -1,11 +1,11 @@
 //! Which registers a region uses, and which may differ from what memory has of them.
 
-use vm_cpu::assist::{self, AssistId, Effects};
+use vm_cpu::assist::{self, AssistId, Effects, Other};
 use vm_cpu::ir::{Code, Form, Op, Slot, each_read, written_slot, written_vector};
 use vm_cpu::reg;
 use wasm_encoder::ValType;
 
-use super::checks::HostFloat;
+use super::checks::Shape;
 use super::{Emitter, stack};
 use crate::flow::{is_division, is_wide_multiplication};
 use crate::plan::{End, Target};
@@ -39,7 +39,7 @@ impl Emitter<'_> {
     /// Gives a local to each register that is used.
     pub(super) fn find_registers(&mut self) {
         let mut used = 0u32;
-        let (mut floats, mut x87) = (false, false);
+        let (mut floats, mut lanes, mut x87) = (false, false, false);
         for &node in &self.shape.order {
             for op in &self.region.nodes[node].found.block.ops {
                 each_read(op, |slot| {
@@ -59,6 +59,7 @@ impl Emitter<'_> {
                     self.vectors_written |= 1 << (slot.0 & 31);
                 }
                 floats |= is_float(op);
+                lanes |= is_float(op) && works_on_lanes(op);
                 x87 |= stack::is_x87(op);
             }
         }
@@ -72,11 +73,7 @@ impl Emitter<'_> {
             self.use_stack();
         }
         if floats {
-            self.host_float = Some(HostFloat {
-                rounds: self.new_local(ValType::I32),
-                single_limit: self.new_local(ValType::I32),
-                double_limit: self.new_local(ValType::I32),
-            });
+            self.use_host_float(lanes);
         }
     }
 }
@@ -133,6 +130,12 @@ pub(super) fn each_vector(op: &Op, mut f: impl FnMut(u8)) {
         }
         _ => {}
     }
+}
+
+/// Whether results of arithmetic are vectors.
+fn works_on_lanes(op: &Op) -> bool {
+    let scalar = [Other::Cvtss2sd, Other::Cvtsd2ss].iter().any(|&other| op.c == other as u8);
+    op.assist_number() == AssistId::Float as u16 && if op.c < 36 { Shape::of(op.c).is_packed() } else { !scalar }
 }
 
 /// Whether an operation is floating-point arithmetic of SSE.
