@@ -35,6 +35,23 @@ const FAST = /^(code_|control_cut|deep_recursion|exec_state|faults|frames|hello|
 /** Reads a terminal that is not there. */
 const LEFT_OUT = ["echo_beside_loops"];
 
+const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
+const PAGE = `<!doctype html><title>guest</title><script type="module">
+import { CloudDevice, Linux } from "/npm/index.js";
+globalThis.run = async (file, jit, env, timeout) => {
+  const dev = await CloudDevice.create(new URL("/store/guest", location).href);
+  const mounts = [{ type: "ext2", path: "/", dev }];
+  const linux = await Linux.create({ mounts, jit, memory: 512 << 20 });
+  try {
+    const text = (bytes) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+    const { status, stdout, stderr } = await linux.run(file, [], { env, cwd: "/tmp", stdout: "pipe", stderr: "pipe", timeout });
+    return text(stdout) + text(stderr) + "status " + status + "\\n";
+  } finally {
+    await linux.delete();
+  }
+};
+</script>`;
+
 const words = process.argv.slice(2);
 const take = (name, other) => {
   const at = words.indexOf(name);
@@ -142,23 +159,6 @@ async function inNode() {
     stop: async () => {},
   };
 }
-
-const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm" };
-const PAGE = `<!doctype html><title>guest</title><script type="module">
-import { CloudDevice, Linux } from "/npm/index.js";
-globalThis.run = async (file, jit, env, timeout) => {
-  const dev = await CloudDevice.create(new URL("/store/guest", location).href);
-  const mounts = [{ type: "ext2", path: "/", dev }];
-  const linux = await Linux.create({ mounts, jit, memory: 512 << 20 });
-  try {
-    const text = (bytes) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
-    const { status, stdout, stderr } = await linux.run(file, [], { env, cwd: "/tmp", stdout: "pipe", stderr: "pipe", timeout });
-    return text(stdout) + text(stderr) + "status " + status + "\\n";
-  } finally {
-    await linux.delete();
-  }
-};
-</script>`;
 
 /** A page with a machine for each program. */
 async function inChromium() {
