@@ -17,7 +17,7 @@ use crate::memory::ObjectId;
 use crate::settings::{Settings, Sockets};
 use crate::tally::Outcome;
 use crate::tiers::Edge;
-use crate::{access, isolate, object, pump, source};
+use crate::{access, isolate, object, source, upgrade};
 
 /// Reads of a batch at once; the budget has as many subrequests open anyway.
 const BATCH_READS: usize = 5;
@@ -84,7 +84,7 @@ async fn respond(mut request: Request, env: Env, context: Context, settings: Set
     if route == Route::Socket {
         return match settings.sockets {
             Sockets::Off => answer::problem(501, "no WebSocket here: this deployment speaks HTTP"),
-            Sockets::Worker => pump::upgrade(&request, env, settings, host, prefix),
+            Sockets::Worker => upgrade::upgrade(&request, env, settings, host, prefix),
             Sockets::Object => object::forward(request, &env).await,
         };
     }

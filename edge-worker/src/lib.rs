@@ -4,7 +4,8 @@
 //! here is glue for the platform:
 //!
 //! - [`mod@entry`]: the exported handler. [`answer`]: HTTP answers. [`access`]: who may read what.
-//! - [`pump`]: one WebSocket through one session; `object`: the same behind a hibernating Durable Object.
+//! - [`mod@upgrade`]: who may have a WebSocket; [`pump`]: one through one session; `object`: the same behind a hibernating
+//!   Durable Object.
 //! - [`tiers`]: where an object comes from: [`memory`] of the isolate, [`edge_cache`], [`source`] (R2 or static assets).
 //! - [`budget`]: what the platform lets one invocation do, counted.
 //! - [`settings`]: the variables of `wrangler.toml`; [`tally`]: what is reported.
@@ -27,3 +28,4 @@ pub mod settings;
 pub mod source;
 pub mod tally;
 pub mod tiers;
+pub mod upgrade;

@@ -15,8 +15,9 @@ use worker::{
 };
 
 use crate::entry::{read_settings, split_url};
-use crate::pump::{self, Life, Pump, Visitor};
+use crate::pump::{self, Life, Pump};
 use crate::tiers::Edge;
+use crate::upgrade::{self, Visitor};
 use crate::{answer, isolate};
 
 /// The binding of the objects.
@@ -42,6 +43,8 @@ pub struct Nap {
     prefix: String,
     permitted: Vec<String>,
     #[serde(default)]
+    until: Option<u64>,
+    #[serde(default)]
     host: String,
 }
 
@@ -55,6 +58,7 @@ impl Nap {
             address: visitor.address.clone(),
             prefix: name(&visitor.prefix),
             permitted: visitor.permitted.iter().map(name).collect(),
+            until: visitor.until,
             host: visitor.host.clone(),
         }
     }
@@ -66,6 +70,7 @@ impl Nap {
             host: self.host.clone(),
             prefix: self.prefix.parse().ok()?,
             permitted: self.permitted.iter().map(|prefix| prefix.parse().ok()).collect::<Option<_>>()?,
+            until: self.until,
         })
     }
 }
@@ -112,7 +117,7 @@ impl DurableObject for SocketObject {
         let url = request.inner().url();
         let (host, path, _) = split_url(&url);
         let Some((prefix, _)) = block_proto::route::route(path) else { return answer::problem(404, "nothing here") };
-        let visitor = match pump::admit(&request, &settings, host, prefix)? {
+        let visitor = match upgrade::admit(&request, &settings, host, prefix)? {
             Ok(visitor) => visitor,
             Err(refusal) => return Ok(refusal),
         };
@@ -122,13 +127,13 @@ impl DurableObject for SocketObject {
             return answer::problem(503, "too many sessions");
         };
         let pair = WebSocketPair::new()?;
-        pump::prepare(&pair.server);
+        upgrade::prepare(&pair.server);
         self.state.accept_web_socket(&pair.server);
         let session = ServerSession::new(pump::config(&edge, sessions), pump::number(), now);
         let pump = Pump::new(edge, pair.server, session, visitor, Life::Object, seat);
         *self.pump.borrow_mut() = Some(Rc::clone(&pump));
         pump.step();
-        pump::switched(pair.client)
+        upgrade::switched(pair.client)
     }
 
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {

@@ -9,24 +9,23 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use block_proto::frame::{GoAwayReason, Tier};
-use block_proto::key::Prefix;
-use block_proto::{Hash, ReadError, SUBPROTOCOL, ServerAction, ServerConfig, ServerSession};
+use block_proto::token::CLOCK_SKEW;
+use block_proto::{Hash, ReadError, ServerAction, ServerConfig, ServerSession};
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, abortable};
 use js_sys::Uint8Array;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
-use worker::web_sys::{BinaryType, CloseEvent, Event, EventTarget, MessageEvent};
-use worker::{Delay, Env, Request, Response, Result, WebSocket, WebSocketPair, console_error, console_warn};
+use worker::web_sys::{CloseEvent, Event, EventTarget, MessageEvent};
+use worker::{Delay, Result, WebSocket, console_error, console_warn};
 
-use crate::answer::{self, Asked};
 use crate::budget::Work;
 use crate::memory::ObjectId;
 use crate::object::Nap;
-use crate::settings::Settings;
 use crate::tally::Outcome;
 use crate::tiers::Edge;
+use crate::upgrade::Visitor;
 use crate::{access, isolate};
 
 /// What all sessions of an isolate together may have on its way: an isolate has 128 MiB in all.
@@ -37,21 +36,6 @@ const WINDOW: (u32, u32) = (256 << 10, 8 << 20);
 const COME_BACK: Duration = Duration::ZERO;
 /// How long the client's answer to our close frame is waited for.
 const FAREWELL: Duration = Duration::from_secs(10);
-
-/// Who connects, and to which part of the store.
-#[derive(Clone, Debug)]
-pub struct Visitor {
-    /// The page's origin.
-    pub origin: Option<String>,
-    /// The client's address.
-    pub address: String,
-    /// The host that was asked.
-    pub host: String,
-    /// The part of the store that the path names.
-    pub prefix: Prefix,
-    /// The parts that may be read, once HELLO was accepted.
-    pub permitted: Vec<Prefix>,
-}
 
 /// Who cares for the socket between messages.
 pub enum Life {
@@ -79,75 +63,6 @@ pub struct Pump {
     over: Cell<bool>,
     timer: RefCell<Option<(Duration, AbortHandle)>>,
     listeners: RefCell<Vec<Listener>>,
-}
-
-/// Checks what must be right before a connection becomes a WebSocket; `Err` is the refusal.
-pub fn admit(
-    request: &Request,
-    settings: &Settings,
-    host: &str,
-    prefix: Prefix,
-) -> Result<std::result::Result<Visitor, Response>> {
-    let asked = Asked { method: request.method(), headers: request.headers() };
-    let says = |name: &str, word: &str| {
-        asked.header(name).is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
-    };
-    if !says("upgrade", "websocket") {
-        let response = answer::problem(426, "this is a WebSocket")?;
-        response.headers().set("upgrade", "websocket")?;
-        return Ok(Err(response));
-    }
-    // WebSockets are not covered by CORS: the page's origin is checked here or nowhere.
-    let origin = asked.header("origin");
-    if origin.as_deref().is_some_and(|origin| !settings.origin_allowed(origin)) {
-        return Ok(Err(answer::problem(403, "this origin may not connect")?));
-    }
-    if !says("sec-websocket-protocol", SUBPROTOCOL) {
-        return Ok(Err(answer::problem(400, "the subprotocol vmdisk.v1 must be offered")?));
-    }
-    Ok(Ok(Visitor { origin, address: asked.address(), host: host.to_owned(), prefix, permitted: Vec::new() }))
-}
-
-/// Answers `GET /v1/ws` in the Worker itself.
-pub fn upgrade(request: &Request, env: Env, settings: Settings, host: &str, prefix: Prefix) -> Result<Response> {
-    let visitor = match admit(request, &settings, host, prefix)? {
-        Ok(visitor) => visitor,
-        Err(refusal) => return Ok(refusal),
-    };
-    let now = isolate::now();
-    let Some((seat, sessions)) = isolate::sit_down(now, settings.max_sessions) else {
-        let response = answer::problem(503, "too many sessions")?;
-        response.headers().set("retry-after", "5")?;
-        return Ok(response);
-    };
-    let edge = match Edge::open(settings, &env, host, None) {
-        Ok(edge) => edge,
-        Err(text) => {
-            isolate::stand_up(seat);
-            console_error!("{text}");
-            return answer::problem(500, "this deployment is not set up right; its log says what is wrong");
-        }
-    };
-    let pair = WebSocketPair::new()?;
-    prepare(&pair.server);
-    let session = ServerSession::new(config(&edge, sessions), number(), now);
-    let pump = Pump::new(edge, pair.server, session, visitor, Life::Invocation, seat);
-    pump.listen()?;
-    pump.socket.accept()?;
-    pump.step();
-    switched(pair.client)
-}
-
-/// Has messages come as bytes: since 2026-03-17 they would come as `Blob`, whose bytes are a promise.
-pub fn prepare(server: &WebSocket) {
-    server.as_ref().set_binary_type(BinaryType::Arraybuffer);
-}
-
-/// The answer that makes a connection a WebSocket.
-pub fn switched(client: WebSocket) -> Result<Response> {
-    let response = Response::from_websocket(client)?;
-    response.headers().set("sec-websocket-protocol", SUBPROTOCOL)?;
-    Ok(response)
 }
 
 /// The limits of a session that shares its isolate with others.
@@ -190,6 +105,14 @@ impl Pump {
         })
     }
 
+    /// Accepts the socket and listens to it.
+    pub fn start(self: &Rc<Self>) -> Result<()> {
+        self.listen()?;
+        self.socket.accept()?;
+        self.step();
+        Ok(())
+    }
+
     /// Takes a binary message.
     pub fn message(self: &Rc<Self>, message: &[u8]) {
         if self.over.get() {
@@ -229,6 +152,10 @@ impl Pump {
         let now = isolate::now();
         let mut session = self.session.borrow_mut();
         session.tick(now);
+        let permission_ends = self.visitor.borrow().end();
+        if permission_ends.is_some_and(|at| now >= at) {
+            session.revoke();
+        }
         let mut close = None;
         loop {
             while let Some(action) = session.poll_action() {
@@ -271,11 +198,11 @@ impl Pump {
             drop(session);
             return self.step();
         }
-        let deadline = session.deadline();
+        let deadline = session.deadline().into_iter().chain(permission_ends).min();
         let nap = matches!(self.life, Life::Object).then(|| session.rest()).flatten();
         drop(session);
         match nap {
-            // Nothing is owed: no timer, so that the object may sleep.
+            // Nothing is owed: no timer, so that the object may sleep. If the permission ends meanwhile, the next message tells.
             Some(resting) => {
                 self.set_timer(None);
                 self.keep(Some(Nap::new(resting, &self.visitor.borrow())));
@@ -346,18 +273,22 @@ impl Pump {
     }
 
     async fn look_up(&self, manifest: Hash, token: &[u8]) -> std::result::Result<(), ReadError> {
-        let permitted = {
+        let (permitted, until) = {
             let visitor = self.visitor.borrow();
             let token = Some(token).filter(|token| !token.is_empty());
             let keys = &self.edge.settings.token_keys;
             let now = isolate::now().as_secs();
             let (permitted, token) = access::prefixes(keys, &visitor.prefix, token, now, visitor.origin.as_deref())?;
-            if token.is_some_and(|token| token.claims.manifest.is_some_and(|only| only != manifest)) {
+            let claims = token.map(|token| token.claims);
+            if claims.as_ref().is_some_and(|claims| claims.manifest.is_some_and(|only| only != manifest)) {
                 return Err(ReadError::NotFound);
             }
-            permitted
+            (permitted, claims.map(|claims| claims.expires.saturating_add(CLOCK_SKEW.as_secs())))
         };
-        self.visitor.borrow_mut().permitted = permitted;
+        {
+            let mut visitor = self.visitor.borrow_mut();
+            (visitor.permitted, visitor.until) = (permitted, until);
+        }
         let mut result = Err(ReadError::NotFound);
         for id in self.ids(&manifest) {
             result = self.edge.object(&id).await.map(drop);

@@ -59,6 +59,20 @@ export function tests(test, world) {
       assert.equal(await refusal({ token: token({ manifest: absent }) }), 5);
       assert.equal(await refusal({ token: token({ origin: "https://vm.example" }) }), 3);
     });
+
+    test(`a session ends with its token (${sockets})`, async () => {
+      const { store, worker } = await setUp({ SOCKETS: sockets });
+      // Of the minute of grace, three seconds are left.
+      const peer = await Peer.open(worker.url, store.manifest, { token: token({ seconds: -57 }) });
+      assert.equal((await peer.fetch(1, store.chunks.slice(0, 1))).get(store.chunks[0]).type, "block");
+      // A Durable Object may sleep by then: it tells when it is asked.
+      if (sockets === "object") {
+        await new Promise((resolve) => setTimeout(resolve, 5000));
+        peer.get(2, store.chunks.slice(1, 2));
+      }
+      const [error, closed] = [await peer.next(), await peer.next()];
+      assert.deepEqual([error.type, error.code, closed.type, closed.code], ["error", 3, "closed", 4401]);
+    }, { seconds: 60 });
   }
 
   test("over HTTP the path says where, a token permits it, and answers are private", async () => {

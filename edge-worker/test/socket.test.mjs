@@ -100,6 +100,7 @@ export function tests(test, world) {
     const status = (options) => Peer.connect(worker.url, options).then(() => 101, (error) => error.status);
     assert.equal(await status({ headers: { origin: "https://bad.example" } }), 403);
     assert.equal(await status({ protocol: "vmdisk.v9" }), 400);
+    assert.equal(await status({ protocol: "VMDISK.v1" }), 400);
     assert.equal(await status({ protocol: "" }), 400);
     assert.equal((await fetch(`${worker.url}v1/ws`)).status, 426);
     const peer = await Peer.open(worker.url, store.manifest, { headers: { origin: "https://good.example" } });

@@ -354,6 +354,8 @@ impl ServerSession {
     pub fn deadline(&self) -> Option<Duration> {
         match self.phase {
             Phase::Hello => Some(self.opened_at + self.config.hello_timeout),
+            // Everything is answered: at once.
+            Phase::Draining { .. } if self.entries.is_empty() => Some(self.opened_at),
             Phase::Draining { until } => Some(until.min(self.heard_at + self.config.idle_timeout)),
             Phase::Closed => None,
             Phase::Opening | Phase::Open => Some(self.heard_at + self.config.idle_timeout),

@@ -174,7 +174,9 @@ fn go_away_answers_what_is_open_and_closes() {
     get(&mut session, 2, 0, &[hash(2)]);
     assert!(matches!(transmit(&mut session), Some(ServerFrame::Error { request: 2, code: ErrorCode::Cancelled, .. })));
     deliver(&mut session, hash(1), 10);
+    assert!(session.deadline() > Some(T0), "an answer is owed still");
     assert_eq!(answered(transmit(&mut session)), (1, 0, true));
+    assert_eq!(session.deadline(), Some(T0), "nobody is waited for");
     session.tick(T0);
     assert!(matches!(session.poll_action(), Some(ServerAction::Close { code: 1001, .. })));
 }
