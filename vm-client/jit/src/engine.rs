@@ -52,7 +52,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threshold: 3000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 16 << 20, x87_fast: false }
+        Self { threshold: 3000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 32 << 20, x87_fast: false }
     }
 }
 
@@ -61,7 +61,7 @@ const CLOCKED: u64 = 16;
 /// The slot of the function that only returns, behind those for x87 arithmetic.
 const UNLINKED: u32 = Direct::ALL.len() as u32;
 /// Slots of the table: hosts may copy it for each module.
-const SLOTS: u32 = 4096;
+const SLOTS: u32 = 8192;
 
 /// What there is of a region.
 enum Fitting {

@@ -20,6 +20,8 @@ pub(super) const MOST_MODULES: usize = 128;
 const MORE_MODULES: usize = 32;
 /// Bytes of code in a module put together.
 const MERGED_BYTES: usize = 256 << 10;
+/// The part of the regions that is dropped when there is no room: the less, the more of what is used stays.
+const EVICTED: usize = 8;
 /// Windows a region may miss before it is compiled without.
 const WINDOWS_MISSED: u32 = 300;
 
@@ -36,7 +38,7 @@ impl<H: CodeHost> Jit<H> {
             self.inner.unfit.clear();
         }
         if self.inner.regions.size > self.options.code_budget || self.free_slots.len() < BATCH {
-            self.evict(mmu, 3);
+            self.evict(mmu, EVICTED);
         }
     }
 
