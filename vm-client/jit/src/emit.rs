@@ -5,14 +5,16 @@
 //! deep calls may still nest and returns [`GO_ON`] (`Core::rip` says where) or [`STOPPED`] (the state says at which
 //! [`Exit`]).
 //!
-//! `slots` has registers and temporaries, `dirty` which of them memory has to get, `ops` the operations, `flags` the
-//! conditions, `memory` and `window` loads and stores, `control` and `dispatch` edges and exits, `calls` calls, `foreign`
-//! assists and what the interpreter does for us, `vector`, `composed`, `float`, `checks` and `conversion` SSE, `string` what
-//! moves blocks, `mxcsr` what the host's floating point is good for, `stack`, `x87` and `x87_fast` the x87.
+//! `slots` has registers and temporaries, `dirty` which of them memory has to get, `ops` and `shift` the operations, `flags` and
+//! `condition` the conditions, `memory`, `group` and `window` loads and stores, `control` and `dispatch` edges and exits,
+//! `calls` calls, `foreign` assists and what the interpreter does for us, `vector`, `shuffle`, `composed`, `float`, `checks`
+//! and `conversion` SSE, `string` what moves blocks, `mxcsr` what the host's floating point is good for, `stack`, `x87`,
+//! `x87_move` and `x87_fast` the x87.
 
 mod calls;
 mod checks;
 mod composed;
+mod condition;
 mod control;
 mod conversion;
 mod dirty;
@@ -20,9 +22,12 @@ mod dispatch;
 mod flags;
 mod float;
 mod foreign;
+mod group;
 mod memory;
 mod mxcsr;
 mod ops;
+mod shift;
+mod shuffle;
 mod slots;
 mod stack;
 mod string;
@@ -31,6 +36,7 @@ mod wide;
 mod window;
 mod x87;
 mod x87_fast;
+mod x87_move;
 
 use std::collections::HashMap;
 use std::mem::offset_of;

@@ -4,7 +4,7 @@ use vm_cpu::assist::Vector;
 use vm_cpu::ir::{Op, VSlot};
 
 use super::Emitter;
-use super::vector::lanes;
+use super::shuffle::lanes;
 
 impl Emitter<'_> {
     /// Operations that take several instructions.

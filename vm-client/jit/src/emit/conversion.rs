@@ -6,7 +6,7 @@ use vm_cpu::ir::{Op, VSlot};
 use wasm_encoder::{Ieee32, Ieee64};
 
 use super::checks::{Shape, repeat32, repeat64};
-use super::vector::lanes;
+use super::shuffle::lanes;
 use super::{Emitter, local};
 
 impl Emitter<'_> {

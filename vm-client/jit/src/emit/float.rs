@@ -12,7 +12,7 @@ use vm_cpu::ir::{Op, VSlot};
 use wasm_encoder::ValType;
 
 use super::checks::{Compare, Shape, repeat64};
-use super::vector::lanes;
+use super::shuffle::lanes;
 use super::{Emitter, Label, Why, local, state_offset};
 use crate::host::Request;
 
