@@ -85,14 +85,19 @@ impl Edge {
     /// Reads an object from the store, because what the client got was wrong.
     pub async fn fresh(self: &Rc<Self>, id: &ObjectId) -> Result<(Bytes, Tier), ReadError> {
         self.tally.borrow_mut().fresh += 1;
-        if let Some(stored) = isolate::memory(|memory| memory.remove(id))
-            && !self.verified(id, &stored)
-        {
-            self.tally.borrow_mut().wrong_memory += 1;
-            console_warn!("object {} in memory was damaged", id.hash);
+        let mut good = None;
+        if let Some(stored) = isolate::memory(|memory| memory.remove(id)) {
+            if self.verified(id, &stored) {
+                good = Some((stored, Tier::Memory));
+            } else {
+                self.tally.borrow_mut().wrong_memory += 1;
+                console_warn!("object {} in memory was damaged", id.hash);
+            }
         }
         if let Some(stored) = self.in_cache(id).await? {
-            if !self.verified(id, &stored) {
+            if self.verified(id, &stored) {
+                good = good.or(Some((stored, Tier::Cache)));
+            } else {
                 self.tally.borrow_mut().wrong_cache += 1;
                 console_warn!("object {} in the cache was damaged", id.hash);
             }
@@ -103,7 +108,14 @@ impl Edge {
                 console_warn!("the cache did not drop {}: {error}", id.hash);
             }
         }
-        self.from_store(id).await
+        match (self.from_store(id).await, good) {
+            // The store fails, but what there was has just been verified anew: better than nothing, and true.
+            (Err(_), Some((stored, tier))) => {
+                self.put(id, &stored);
+                Ok((stored, tier))
+            }
+            (read, _) => read,
+        }
     }
 
     /// Reads what is not an object, such as a tag record. It is kept nowhere.
@@ -129,9 +141,14 @@ impl Edge {
             self.tally.borrow_mut().wrong_origin += 1;
             return Err(ReadError::Corrupt);
         }
+        self.put(id, &stored);
+        Ok((stored, Tier::Origin))
+    }
+
+    /// Puts a verified object into every cache.
+    fn put(self: &Rc<Self>, id: &ObjectId, stored: &Bytes) {
         isolate::memory(|memory| memory.put(id.clone(), stored.clone()));
         self.keep(id.clone(), stored.clone());
-        Ok((stored, Tier::Origin))
     }
 
     /// Puts an object into the cache, while the answer is already on its way.
