@@ -1,13 +1,14 @@
 // Hours of mixed work, and whether memory stays flat:
-// `node tests/soak/run.mjs --block-server FILE [--minutes N] [--only chromium|node|code] [--image STORE/NAME] [--json FILE]`.
+// `node tests/soak/run.mjs --block-server FILE [--minutes N] [--only chromium|node|code|stress] [--image STORE/NAME] [--json FILE]`.
 //
 // Half of the time goes to shell work in a tab of Chromium, half to programs that press on tasks, memory, pipes and files in Node.
-// `--only code` runs in Node code that is never the same (compilers, node, python3, as far as the image has them).
+// `--only code` runs in Node code that is never the same (compilers, node, python3, as far as the image has them), `--only stress`
+// the stressors of stress-ng, which the image must have (that of the transcripts' set `suites` has).
 
 import { writeFile } from "node:fs/promises";
 
 import { World, root, store, tabMemory } from "../browser/world.mjs";
-import { CODE, PRESSURE, SHELL } from "./work.mjs";
+import { CODE, PRESSURE, SHELL, STRESS } from "./work.mjs";
 import { Samples } from "./samples.mjs";
 
 const option = (name, otherwise) => {
@@ -16,7 +17,7 @@ const option = (name, otherwise) => {
 };
 const minutes = Number(option("minutes", "120"));
 const only = option("only");
-const KINDS = { chromium: inChromium, node: inNode, code: codeInNode };
+const KINDS = { chromium: inChromium, node: inNode, code: codeInNode, stress: stressInNode };
 if (only && !KINDS[only]) throw new Error(`there is no ${only}; there are ${Object.keys(KINDS).join(", ")}`);
 const hosts = only ? [only] : ["chromium", "node"];
 const figures = {};
@@ -68,6 +69,13 @@ async function codeInNode(end) {
   });
 }
 
+async function stressInNode(end) {
+  return worked(end, async (sh) => {
+    if ((await sh("command -v stress-ng")).status !== 0) throw new Error("the image has no stress-ng");
+    return STRESS;
+  });
+}
+
 /** Runs commands in a machine of Node; `jobs` are they or are found out with it. */
 async function worked(end, jobs) {
   const { CloudDevice, Linux } = await import(`${root}vm-client/browser/npm/index.js`);
@@ -84,17 +92,23 @@ async function worked(end, jobs) {
   await samples.work(list, async ([command, expected], round) => {
     const text = typeof command === "function" ? command(round) : command;
     const { output, errors, status } = await sh(text);
-    return status === 0 && expected.test(output) ? null : `${text}: ${status} ${output.slice(0, 200)} ${errors.slice(0, 200)}`;
+    return status === 0 && expected.test(output) ? null : `${text.slice(0, 100)}: ${status} ${output.slice(-400)} ${errors.slice(0, 200)}`;
   }, async () => {
     globalThis.gc?.();
     const { rss, heapUsed, external } = process.memoryUsage();
     const counts = await linux.profile();
+    const kernel = await sh("sync; read -r files rest < /proc/sys/fs/file-nr; echo $files; sed -nE 's/^(MemTotal|MemAvailable|Shmem): *([0-9]+) kB/\\2/p' /proc/meminfo");
+    const [files, total, available, shared] = kernel.output.split(/\s+/).map(Number);
     return {
       process: rss / 1e6,
       heap: heapUsed / 1e6,
       external: external / 1e6,
       guest: (linux.stats?.memory ?? 0) / 1e6,
       tasks: linux.stats?.tasks ?? 0,
+      // Open files, and frames that hold neither nothing nor a copy of a file, seen from within.
+      files,
+      frames: (total - available) / 4,
+      shared: shared / 4,
       overlay: (linux.stats?.overlayBytes ?? 0) / 1e6,
       compiled: counts["regions compiled"] ?? 0,
       evicted: counts["regions evicted"] ?? 0,

@@ -2,9 +2,9 @@
 
 /** Between two looks at memory. */
 const SAMPLE_MS = 15_000;
-/** Growth from the second fifth to the last that counts as a leak: this share and so many MB. */
-const SHARE = 0.1;
-const MARGIN_MB = 24;
+/** Growth from the second fifth to the last that counts as a leak, beside what there was. */
+const megabytes = (before) => before * 0.1 + 24;
+const MARGINS = { process: megabytes, guest: megabytes, tasks: () => 3, files: () => 8, frames: () => 512 };
 
 export class Samples {
   #end;
@@ -41,10 +41,7 @@ export class Samples {
     // The first fifth warms up: caches fill, code is compiled, the memory of a wasm module only grows.
     const before = medians(this.#list.slice(fifth, 2 * fifth));
     const after = medians(this.#list.slice(-fifth));
-    const leaking = ["process", "guest", "tasks"].filter((key) => {
-      const margin = key === "tasks" ? 3 : before[key] * SHARE + MARGIN_MB;
-      return after[key] > before[key] + margin;
-    });
+    const leaking = Object.keys(MARGINS).filter((key) => after[key] > before[key] + MARGINS[key](before[key]));
     const flat = this.#list.length >= 5 && leaking.length === 0;
     return { rounds: this.#rounds, samples: this.#list.length, before, after, leaking, flat, wrong: [...this.#wrong, ...errors] };
   }

@@ -31,6 +31,26 @@ export const PRESSURE = [
   ["perl -e '@a = map { $_ x 100 } 1..50000; print scalar(@a), \"\\n\"'", /^50000$/m],
 ];
 
+/** Stressors of stress-ng that run beside each other, a group at a time, each verifying what it does. */
+const STRESSORS = [
+  "fork vfork clone daemon zombie exec spawn wait",
+  "pipe pipeherd fifo splice tee sendfile poll epoll eventfd",
+  "vm mmap mremap madvise brk mprotect msync malloc memfd mincore",
+  "sock udp sockpair sockfd sockabuse sockdiag ping-sock",
+  "dir dentry link symlink rename open touch fallocate seek utime flock lockf dup getdent",
+  "sem sem-sysv shm shm-sysv msg mq futex mutex",
+  "signal sigq sigrt sigfd sigsuspend sigpending sigsegv itimer timer timerfd nanosleep alarm",
+  "pthread context switch yield nice schedpolicy affinity",
+  "procfs null zero urandom pty ptrace pidfd seccomp inotify cap chdir env kill",
+];
+const SIZES = "--vm-bytes 24M --mmap-bytes 8M --mremap-bytes 8M --malloc-bytes 8M --malloc-max 256 " +
+  "--memfd-bytes 8M --fallocate-bytes 8M --seek-size 4M --shm-bytes 1M --shm-sysv-bytes 1M --brk-mlock";
+export const STRESS = STRESSORS.map((group) => [
+  `cd /tmp && stress-ng ${group.split(" ").map((name) => `--${name} 1`).join(" ")} ${SIZES} --timeout 15s --verify --oomable 2>&1; ` +
+    "s=$?; rm -rf /tmp/*; sync; [ $s = 0 ] && echo stressed",
+  /^stressed$/m,
+]);
+
 /** Programs of the round's own, so that code is never met twice: what needs which program, and what runs. */
 export const CODE = [
   ["node", (round) => `node -e '

@@ -11,6 +11,7 @@ mod run;
 mod source;
 mod suite;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -46,7 +47,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
         let linux = run::on_linux(suite, &built, options.only.as_deref())?;
         say(&format!("{}: in Skiff", suite.name));
         let skiff = run::in_skiff(suite, &built, &vmrun, options.only.as_deref())?;
-        good &= judge(suite, &expectations, &linux, &skiff)?;
+        good &= judge(suite, &expectations, &linux, &skiff, options.only.is_some())?;
     }
     Ok(good)
 }
@@ -88,13 +89,13 @@ fn results() -> PathBuf {
     shell::build_dir().join("fidelity/results")
 }
 
-/// Prints what differs, one line of figures, and keeps the outcomes.
-fn judge(suite: &Suite, expectations: &Expectations, linux: &Outcomes, skiff: &Outcomes) -> Result<bool> {
+/// Prints what differs, one line of figures, and keeps the outcomes; those of a part of the suite replace theirs only.
+fn judge(suite: &Suite, expectations: &Expectations, linux: &Outcomes, skiff: &Outcomes, partly: bool) -> Result<bool> {
     if linux.is_empty() {
         bail!("{}: no test ran on this computer; see {}", suite.name, results().display());
     }
     let (mut unexpected, mut expected, mut natively, mut both) = (0, 0, 0, 0);
-    let mut lines = String::new();
+    let mut kept = if partly { earlier(suite) } else { BTreeMap::new() };
     let missing = "missing".to_owned();
     for (name, here) in linux.iter() {
         let there = skiff.get(name).unwrap_or(&missing);
@@ -118,9 +119,10 @@ fn judge(suite: &Suite, expectations: &Expectations, linux: &Outcomes, skiff: &O
                 "GONE"
             }
         };
-        lines.push_str(&format!("{name}\t{here}\t{there}\t{verdict}\n"));
+        kept.insert(name.clone(), format!("{here}\t{there}\t{verdict}"));
     }
     fs::create_dir_all(results())?;
+    let lines: String = kept.iter().map(|(name, outcome)| format!("{name}\t{outcome}\n")).collect();
     fs::write(results().join(format!("{}.tsv", suite.name)), lines)?;
     let share = 100.0 * both as f64 / f64::max(natively as f64, 1.0);
     println!(
@@ -131,4 +133,11 @@ fn judge(suite: &Suite, expectations: &Expectations, linux: &Outcomes, skiff: &O
         linux.len(),
     );
     Ok(unexpected == 0)
+}
+
+/// The lines of earlier runs, by the name of the test.
+fn earlier(suite: &Suite) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(results().join(format!("{}.tsv", suite.name))).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.split_once('\t'));
+    lines.map(|(name, outcome)| (name.to_owned(), outcome.to_owned())).collect()
 }

@@ -17,7 +17,7 @@ pub(crate) fn run(options: &[String]) -> Result<bool> {
             }
             other => {
                 bail!(
-                    "unknown option {other:?}; usage: cargo xtask soak [--minutes N] [--only chromium|node|code] [--image STORE/NAME] [--json FILE]"
+                    "unknown option {other:?}; usage: cargo xtask soak [--minutes N] [--only chromium|node|code|stress] [--image STORE/NAME] [--json FILE]"
                 )
             }
         }

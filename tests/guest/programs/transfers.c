@@ -52,6 +52,12 @@ int main(void) {
     SHOW(tee(p[0], q[1], 60, 0));
     SHOW(splice(p[0], 0, b, 0, 1000, 0));
     SHOW(read(q[0], buf, 1000));
+    SHOW(tee(p[0], q[1], 0, 0));
+    SHOW(tee(-1, a, 0, 0));
+    SHOW(tee(p[0], q[1], 0, 64));
+    SHOW(tee(p[0], p[1], 10, 0));
+    SHOW(splice(-1, 0, -1, 0, 0, 64));
+    SHOW(splice(p[0], 0, p[1], 0, 10, SPLICE_F_NONBLOCK));
     SHOW(sendfile(b, p[0], 0, 10));
     SHOW(lseek(p[0], 0, SEEK_CUR));
     SHOW(pread(p[0], buf, 1, 0));

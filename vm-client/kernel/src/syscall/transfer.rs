@@ -220,11 +220,14 @@ async fn wait_for(cx: &SyscallCx, file: &OpenFile, ready: Ready, nonblock: bool)
 }
 
 async fn splice(cx: &SyscallCx, [from, from_at, to, to_at, len, flags]: Args) -> Result<i64> {
-    let from = cx.files().get(from as i32)?;
-    let to = cx.files().get(to as i32)?;
+    if len == 0 {
+        return Ok(0);
+    }
     if flags & !0xf != 0 {
         return Err(Errno::EINVAL);
     }
+    let from = cx.files().get(from as i32)?;
+    let to = cx.files().get(to as i32)?;
     from.check_readable()?;
     to.check_writable()?;
     if !is_pipe(&from) && !is_pipe(&to) {
@@ -235,8 +238,10 @@ async fn splice(cx: &SyscallCx, [from, from_at, to, to_at, len, flags]: Args) ->
     }
     let from_place = read_offset(cx, from_at).await?;
     let to_place = read_offset(cx, to_at).await?;
-    if len == 0 {
-        return Ok(0);
+    if let (Some(source), Some(target)) = (from.downcast::<PipeEnd>(), to.downcast::<PipeEnd>())
+        && Rc::ptr_eq(source.pipe(), target.pipe())
+    {
+        return Err(Errno::EINVAL);
     }
     let nonblock = |file: &OpenFile| flags & SPLICE_F_NONBLOCK != 0 || file.flags().has(O_NONBLOCK);
     let mut len = usize::try_from(len).unwrap_or(MAX_RW_COUNT);
@@ -255,6 +260,12 @@ async fn splice(cx: &SyscallCx, [from, from_at, to, to_at, len, flags]: Args) ->
 }
 
 async fn tee(cx: &SyscallCx, [from, to, len, flags, ..]: Args) -> Result<i64> {
+    if flags & !0xf != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if len == 0 {
+        return Ok(0);
+    }
     let from = cx.files().get(from as i32)?;
     let to = cx.files().get(to as i32)?;
     from.check_readable()?;
