@@ -19,7 +19,7 @@ use crate::overlay::IndexedDbStore;
 
 /// A login touches 9 MiB of chunks; a tab should stay small.
 const MEMORY: DiskOptions =
-    DiskOptions { cache_bytes: 32 << 20, overlay: OverlayOptions { dirty_bytes: 16 << 20, clean_bytes: 16 << 20 } };
+    DiskOptions { cache_bytes: 16 << 20, overlay: OverlayOptions { dirty_bytes: 16 << 20, clean_bytes: 8 << 20 } };
 
 /// How often it is looked whether a boot is over.
 const BOOT_LOOK: Duration = Duration::from_secs(1);

@@ -52,7 +52,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threshold: 3000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 32 << 20, x87_fast: false }
+        Self { threshold: 3000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 16 << 20, x87_fast: false }
     }
 }
 
@@ -82,6 +82,8 @@ pub struct Jit<H> {
     handed: Handed,
     /// How many modules there are before they are put together.
     most_modules: usize,
+    /// Whether links were cut since there was room, so that it shows which regions are used.
+    watched: bool,
     /// Modules until the heap is extended again.
     until_heap: u32,
     cold: Cold,
@@ -153,6 +155,7 @@ impl<H: CodeHost> Jit<H> {
             wanted: Wanted::default(),
             handed: Handed::default(),
             most_modules: MOST_MODULES,
+            watched: false,
             until_heap: HEAP_MODULES,
             cold: Cold::default(),
         })

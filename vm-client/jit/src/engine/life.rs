@@ -37,8 +37,14 @@ impl<H: CodeHost> Jit<H> {
             self.inner.profile.refused.clear();
             self.inner.unfit.clear();
         }
-        if self.inner.regions.size > self.options.code_budget || self.free_slots.len() < BATCH {
+        let (size, budget) = (self.inner.regions.size, self.options.code_budget);
+        let part = budget / EVICTED;
+        if size > budget || self.free_slots.len() < BATCH {
             self.evict(mmu, EVICTED);
+        } else if size + part < budget - part {
+            self.watched = false;
+        } else if size + part > budget && !std::mem::replace(&mut self.watched, true) {
+            self.inner.links.forget_all();
         }
     }
 
@@ -78,6 +84,7 @@ impl<H: CodeHost> Jit<H> {
         self.inner.profile.evicted += dropped as u64;
         // Regions that are linked are not looked for: from here on it shows again which are used.
         self.inner.links.forget_all();
+        self.watched = true;
     }
 
     pub(super) fn drop_changed(&mut self, mmu: &mut Mmu) {
