@@ -11,13 +11,13 @@ const LOOP = "my $s = 0; for my $i (1..400000) { $s += ($i * 7) % 13 } print $s"
 const SUM = "2399998";
 
 /** A machine of Node whose list is in a file. */
-async function machine(world, hotCodeFile, image = `${store}/debian`) {
+async function machine(world, hotCodeFile, image = `${store}/debian`, options = {}) {
   const { CloudDevice, Linux } = await import(`${root}vm-client/browser/npm/index.js`);
   const { imageUrl, inProcess } = await import(`${root}vm-client/browser/npm/node.js`);
   const notices = [];
   const dev = new CloudDevice(imageUrl(image));
   const onNotice = (notice) => notices.push(notice);
-  const linux = await Linux.create({ mounts: [{ type: "ext2", path: "/", dev }], worker: inProcess({ hotCodeFile }), onNotice });
+  const linux = await Linux.create({ mounts: [{ type: "ext2", path: "/", dev }], worker: inProcess({ hotCodeFile }), onNotice, ...options });
   world.defer(() => linux.delete());
   return { linux, notices };
 }
@@ -70,6 +70,17 @@ export function tests(test, world) {
       return globalThis.skiff.timeProfile();
     }, LOOP);
     plausible(profile);
+  });
+
+  test("accesses are counted where that is wanted", async () => {
+    const names = ["compares with the window", "looks into the flat table"];
+    const plain = await looped((await machine(world)).linux);
+    assert.deepEqual(names.map((name) => plain[name]), [undefined, undefined]);
+    const counted = await looped((await machine(world, undefined, undefined, { countAccesses: true })).linux);
+    assert.ok(counted[names[0]] > 1e6 && counted[names[1]] > 1e6, JSON.stringify(counted));
+    assert.ok(counted["compares that missed it"] < counted[names[0]] / 50);
+    assert.ok(counted["looks that took the slow path"] < counted[names[1]] / 50);
+    assert.ok(Object.keys(counted).some((name) => /^(window|table) failed at 0x[0-9a-f]+, of \d+ times$/.test(name)));
   });
 
   test("what was hot is compiled early by the next machine, in Node", async () => {

@@ -20,6 +20,7 @@ number of the signal that ended it, 125 when the machine could not start and 127
   --jit N|off     how often code is interpreted before it is compiled
   --x87 fast      x87 arithmetic in double precision (default exact)
   --profile       tell at the end where the program's time went and what the engine did
+  --accesses      the same, and how its compiled code finds the bytes of memory accesses, which it counts and is slower for
   --hot FILE      keep a list of hot code there, so that the next run of the image compiles it early
   --timeout S     seconds until the command gets SIGTERM
   --stats         tell at the end what was read
@@ -64,6 +65,7 @@ function parse(words) {
         break;
       }
       case "--profile": options.profile = true; break;
+      case "--accesses": options.profile = options.accesses = true; break;
       case "--hot": options.hot = value(); break;
       case "--stats": options.stats = true; break;
       default: usage(`unknown option ${words[at]}`);
@@ -87,6 +89,7 @@ async function main() {
       memory: options.memory * 1024 * 1024,
       jit: options.jit,
       x87: options.x87,
+      countAccesses: options.accesses,
       worker: inProcess({ hotCodeFile: options.hot }),
       columns: stdout.columns ?? 80,
       rows: stdout.rows ?? 24,

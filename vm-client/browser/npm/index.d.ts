@@ -168,6 +168,12 @@ export interface LinuxOptions {
    */
   x87?: "exact" | "fast";
   /**
+   * Whether compiled code counts how it finds the bytes of its accesses (false unless told): `profile()` then has how often it
+   * compared with its window of the stack and looked into the table of pages, how often that failed, and at which addresses.
+   * It runs slower meanwhile.
+   */
+  countAccesses?: boolean;
+  /**
    * Whether the browser keeps a list of the code that was compiled on the image, so that the next machine compiles it early
    * (true unless told). A list of another image, or a damaged one, is not used and a notice `hot-code` says so.
    */

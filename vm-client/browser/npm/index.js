@@ -55,6 +55,7 @@ export class Linux {
     wasm,
     jit,
     x87 = "exact",
+    countAccesses = false,
     hotCode = true,
     columns = 80,
     rows = 24,
@@ -75,7 +76,7 @@ export class Linux {
     if (onNotice) linux.registerCallback("notice", onNotice);
     if (onStats) linux.registerCallback("stats", onStats);
     let opened;
-    const options = { mounts: plan.map((mount) => linux.#attach(mount, () => opened)), memory, columns, rows, jit, x87, hotCode: Boolean(hotCode) };
+    const options = { mounts: plan.map((mount) => linux.#attach(mount, () => opened)), memory, columns, rows, jit, x87, countAccesses: Boolean(countAccesses), hotCode: Boolean(hotCode) };
     const late = { code: "unreachable", message: `the image did not open within ${Math.round(timeout / 1000)} s` };
     let timer;
     try {

@@ -56,6 +56,8 @@ export interface OpenOptions {
   jit?: number | "off";
   /** How compiled code computes on the x87. */
   x87?: "exact" | "fast";
+  /** Whether compiled code counts how it finds the bytes of its accesses. */
+  countAccesses?: boolean;
   /** Whether a list of hot code is kept, where there is storage for it. */
   hotCode?: boolean;
   columns: number;

@@ -70,7 +70,7 @@ class Machine {
     } catch (error) {
       throw fail("unreachable", `the machine could not be loaded: ${error.message}`);
     }
-    this.#vm = new Vm(this.#host(), options.memory, options.jit === "off" ? -1 : options.jit, options.x87 === "fast");
+    this.#vm = new Vm(this.#host(), options.memory, options.jit === "off" ? -1 : options.jit, options.x87 === "fast", Boolean(options.countAccesses));
     this.#vm.resize(1, options.columns, options.rows);
     this.#stats = setInterval(() => this.#report(), STATS_MS);
     this.kick();

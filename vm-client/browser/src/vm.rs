@@ -61,9 +61,9 @@ pub(crate) struct Inner {
 impl Vm {
     /// Makes a machine without disks that has at most `memory` bytes. `jit` is how often a block is interpreted before it is
     /// compiled: 0 for never interpreting what can be compiled, less for never compiling, nothing for a good choice.
-    /// `x87_fast` has compiled code do x87 arithmetic in double precision.
+    /// `x87_fast` has compiled code do x87 arithmetic in double precision, `count_accesses` count how it finds bytes.
     #[wasm_bindgen(constructor)]
-    pub fn new(host: Host, memory: f64, jit: Option<f64>, x87_fast: bool) -> Result<Vm, JsError> {
+    pub fn new(host: Host, memory: f64, jit: Option<f64>, x87_fast: bool, count_accesses: bool) -> Result<Vm, JsError> {
         let event_loop = later::EventLoop::new(&host);
         let clock = Rc::new(BrowserClock::new(&host));
         let console = Rc::new(BrowserConsole::new(&host));
@@ -74,7 +74,7 @@ impl Vm {
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
         let options = MachineOptions { memory: memory as u64, ..MachineOptions::default() };
-        let engine = engine(&host, jit, x87_fast);
+        let engine = engine(&host, jit, x87_fast, count_accesses);
         let machine = Machine::with_engine(outside, &options, engine).map_err(|text| JsError::new(&text))?;
         machine.on_wake(later::kick);
         let inner = Inner {
@@ -428,12 +428,12 @@ fn is_compiling() -> bool {
 
 /// The engine that the options ask for, see [`Vm::new`].
 #[cfg(target_arch = "wasm32")]
-fn engine(host: &Host, jit: Option<f64>, x87_fast: bool) -> Box<dyn vm_machine::Engine> {
+fn engine(host: &Host, jit: Option<f64>, x87_fast: bool, count_accesses: bool) -> Box<dyn vm_machine::Engine> {
     use vm_machine::jit::{Jit, Options};
     if jit.is_some_and(|times| times < 0.0) {
         return Box::new(vm_machine::Interpreter::new());
     }
-    let mut options = Options { x87_fast, ..Options::default() };
+    let mut options = Options { x87_fast, count_accesses, ..Options::default() };
     if let Some(times) = jit {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
         let times = times as u32;
@@ -451,7 +451,7 @@ fn engine(host: &Host, jit: Option<f64>, x87_fast: bool) -> Box<dyn vm_machine::
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-fn engine(_host: &Host, _jit: Option<f64>, _x87_fast: bool) -> Box<dyn vm_machine::Engine> {
+fn engine(_host: &Host, _jit: Option<f64>, _x87_fast: bool, _count_accesses: bool) -> Box<dyn vm_machine::Engine> {
     Box::new(vm_machine::Interpreter::new())
 }
 

@@ -6,7 +6,7 @@
 //! [`Exit`]).
 //!
 //! `slots` has registers and temporaries, `dirty` which of them memory has to get, `ops` and `shift` the operations, `flags` and
-//! `condition` the conditions, `memory`, `group` and `window` loads and stores, `control` and `dispatch` edges and exits,
+//! `condition` the conditions, `memory`, `group`, `window` and `near` loads and stores, `control` and `dispatch` edges and exits,
 //! `calls` calls, `foreign` assists and what the interpreter does for us, `vector`, `shuffle`, `composed`, `float`, `checks`
 //! and `conversion` SSE, `string` what moves blocks, `mxcsr` what the host's floating point is good for, `stack`, `x87`,
 //! `x87_move` and `x87_fast` the x87.
@@ -25,6 +25,7 @@ mod foreign;
 mod group;
 mod memory;
 mod mxcsr;
+mod near;
 mod ops;
 mod shift;
 mod shuffle;
@@ -45,9 +46,9 @@ use vm_cpu::Exception;
 use vm_cpu::assist::direct::{self, Direct};
 use vm_cpu::assist::{self, Effects};
 use vm_cpu::ir::Op;
-use vm_cpu::reg;
 use wasm_encoder::ValType;
 
+use crate::counts::Way;
 use crate::flow::{FlagState, flag_states};
 use crate::plan::Region;
 use crate::shape::Shape;
@@ -150,6 +151,11 @@ pub trait Numbers {
     fn operation(&mut self, op: Op) -> u32;
     /// The number of the cell with the function at an address, or nothing when there are no more.
     fn cell(&mut self, address: u32) -> Option<u32>;
+    /// Where the counter of an instruction is that finds its bytes in some way, see [`crate::counts::Counts::place`]; nothing unless accesses
+    /// are counted.
+    fn counter(&mut self, _rip: u32, _way: Way, _failures: bool) -> Option<u32> {
+        None
+    }
 }
 
 /// A function and what it needs.
@@ -271,6 +277,9 @@ struct Emitter<'a> {
     /// Registers with which accesses are likely to be in the window, and whether the access under way is.
     near: u8,
     is_near: bool,
+    /// The same registers at the start of each node, and those that always are.
+    near_at: Vec<u8>,
+    stack_registers: u8,
     /// Whether anything looks into the flat table.
     wants_table: bool,
     /// Whether RBP points into the stack.
@@ -327,6 +336,8 @@ impl<'a> Emitter<'a> {
             dirty: Vec::new(),
             window: None,
             near: 0,
+            near_at: vec![0; region.nodes.len()],
+            stack_registers: 0,
             is_near: false,
             wants_table: true,
             framed: match window::frames(region) {
@@ -347,9 +358,10 @@ impl<'a> Emitter<'a> {
         let ops = |node: usize| region.nodes[node].found.block.ops.iter().enumerate();
         e.wants_table = accesses.iter().any(|(node, accesses)| ops(*node).any(|(at, op)| accesses.wants_table(at, op)));
         if config.stack != StackRegisters::Unknown {
-            e.near = config.near | 1 << reg::RSP | u8::from(e.framed) << reg::RBP;
+            e.stack_registers = near::stack_registers(e.framed);
+            e.near_at = near::at_starts(region, shape, config.near, e.stack_registers);
         }
-        let near = shape.order.iter().any(|&node| ops(node).any(|(_, op)| e.may_be_near(op)));
+        let near = shape.order.iter().any(|&node| e.has_near(node));
         if near || accesses.iter().any(|(_, accesses)| accesses.wants_window()) {
             e.use_window();
         }

@@ -28,6 +28,7 @@ use self::compile::{HEAP_MODULES, Operations, extend_heap};
 use self::life::MOST_MODULES;
 use crate::cache::{RegionId, Regions};
 use crate::cold::Cold;
+use crate::counts::Counts;
 use crate::emit::{Config, Functions, GO_ON, StackRegisters, Why};
 use crate::expected::{EARLY, Expected};
 use crate::host::{CodeHost, InstallError};
@@ -48,11 +49,19 @@ pub struct Options {
     pub code_budget: usize,
     /// Whether x87 arithmetic is done in double precision and without exceptions.
     pub x87_fast: bool,
+    /// Whether compiled code counts how it finds the bytes of its accesses, which takes time.
+    pub count_accesses: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { threshold: 3000, limits: Limits { blocks: 100, ops: 2000 }, code_budget: 16 << 20, x87_fast: false }
+        Self {
+            threshold: 3000,
+            limits: Limits { blocks: 100, ops: 2000 },
+            code_budget: 16 << 20,
+            x87_fast: false,
+            count_accesses: false,
+        }
     }
 }
 
@@ -110,6 +119,8 @@ struct Inner {
     unfit: HashSet<(FrameId, u32)>,
     expected: Expected,
     profile: Profile,
+    /// Where accesses are counted.
+    counts: Option<Counts>,
 }
 
 impl<H: CodeHost> Jit<H> {
@@ -148,6 +159,7 @@ impl<H: CodeHost> Jit<H> {
                 unfit: HashSet::new(),
                 expected: Expected::default(),
                 profile: Profile::default(),
+                counts: options.count_accesses.then(Counts::default),
             },
             options,
             config,

@@ -11,6 +11,7 @@
 
 pub mod cache;
 pub mod cold;
+pub mod counts;
 pub mod emit;
 pub mod engine;
 pub mod expected;

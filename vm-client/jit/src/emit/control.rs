@@ -95,6 +95,7 @@ impl Emitter<'_> {
         }
         self.begin_floats(number, block.ops.iter().any(super::dirty::is_float));
         self.accesses = self.accesses_of(number);
+        self.near = self.near_at[number];
         let count = block.insns.len();
         self.w().local_get(local::FUEL).i64_const(count as i64).i64_sub().local_set(local::FUEL);
         for (i, insn) in block.insns.iter().enumerate() {
@@ -110,6 +111,7 @@ impl Emitter<'_> {
                 }
                 self.access = self.accesses.get(at);
                 self.operation(op);
+                self.near = super::near::after(op, self.near, self.stack_registers);
                 debug_assert!(self.access.is_none(), "accesses of the stack are emitted as such");
             }
             self.end_of_insn();

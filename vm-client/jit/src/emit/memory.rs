@@ -12,14 +12,19 @@ use vm_cpu::ir::{Form, Op, Size, Slot, VSlot};
 use vm_mem::{GOES_ON, STORE_WORDS};
 use wasm_encoder::{BlockType, MemArg, ValType};
 
+use super::near::after;
 use super::{Emitter, Label, Why, local, state_offset};
+use crate::counts::Way;
 use crate::host::Request;
 use crate::state::State;
+
+/// What is so far from a register that points into the stack is not in it.
+const FAR: i32 = 1 << 16;
 
 impl Emitter<'_> {
     /// Pushes the address that an operation accesses.
     pub(super) fn address(&mut self, op: &Op) {
-        self.is_near = self.window.is_some() && self.may_be_near(op);
+        self.is_near = self.window.is_some() && Self::may_be_near(op, self.near);
         let (simple, disp) = match op.code.info().form {
             Form::Load | Form::Store => (true, op.imm),
             Form::StoreImm => (false, op.store_disp()),
@@ -72,9 +77,18 @@ impl Emitter<'_> {
             .local_set(local::WORD);
     }
 
+    /// Counts that the instruction under way looks for bytes, or fails to find them.
+    pub(super) fn count(&mut self, way: Way, failures: bool) {
+        if let Some(place) = self.numbers.counter(self.place.rip, way, failures) {
+            let at = self.at(place, 3);
+            self.w().i32_const(0).i32_const(0).i64_load(at).i64_const(1).i64_add().i64_store(at);
+        }
+    }
+
     /// Opens the block of the slow path, behind a look into the table. In front of it and behind it the word has its bit
     /// [`GOES_ON`] where it can be followed.
     pub(super) fn open_slow_path(&mut self, bytes: u32) {
+        self.count(Way::Table, false);
         self.open_block(Label::Plain);
         self.open_block(Label::Plain);
         self.w().local_get(local::WORD).i32_const(GOES_ON as i32).i32_and();
@@ -89,6 +103,7 @@ impl Emitter<'_> {
             self.br_if(1, true);
         }
         self.close();
+        self.count(Way::Table, true);
     }
 
     /// Pushes where the data is, from the word and the address; too far by [`GOES_ON`], as [`Self::data`] takes into account.
@@ -100,8 +115,22 @@ impl Emitter<'_> {
         MemArg { offset: u64::from(self.config.first_frame - GOES_ON), align, memory_index: 0 }
     }
 
-    /// Whether an access that is in no group is likely to be in the window.
-    pub(super) fn may_be_near(&self, op: &Op) -> bool {
+    /// Whether a node has accesses that are likely to be in the window.
+    pub(super) fn has_near(&self, node: usize) -> bool {
+        let mut near = self.near_at[node];
+        self.region.nodes[node].found.block.ops.iter().any(|op| {
+            let before = near;
+            near = after(op, before, self.stack_registers);
+            Self::may_be_near(op, before)
+        })
+    }
+
+    /// Whether an access that is in no group is likely to be in the window, with such registers in it.
+    fn may_be_near(op: &Op, near: u8) -> bool {
+        let disp = if op.code.info().form == Form::StoreImm { op.store_disp() } else { op.imm };
+        if !(-FAR..FAR).contains(&(disp as i32)) {
+            return false;
+        }
         let bases = match op.code.info().form {
             Form::Load | Form::Store => [op.a, Slot::ZERO.0],
             // What is scaled is an index.
@@ -110,15 +139,17 @@ impl Emitter<'_> {
             }
             _ => return false,
         };
-        bases.iter().any(|&base| base < 8 && self.near >> base & 1 != 0)
+        bases.iter().any(|&base| base < 8 && near >> base & 1 != 0)
     }
 
     /// With an address in its local: takes the window's distance for the word, and opens what is done if that is wrong.
     fn open_miss(&mut self, bytes: u32, [low, len, distance]: [u32; 3]) {
+        self.count(Way::Window, false);
         self.w().local_get(distance).i32_const(GOES_ON as i32).i32_or().local_set(local::WORD);
         self.w().local_get(local::ADDRESS).local_get(low).i32_sub().local_get(len).i32_const(bytes as i32).i32_sub();
         self.w().i32_gt_u();
         self.open_unlikely_if();
+        self.count(Way::Window, true);
         self.w().local_get(local::ADDRESS);
     }
 

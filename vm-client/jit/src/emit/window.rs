@@ -16,6 +16,7 @@ use vm_cpu::reg;
 use wasm_encoder::{MemArg, ValType};
 
 use super::{Emitter, Why};
+use crate::counts::Way;
 use crate::host::Request;
 use crate::plan::Region;
 use crate::state::State;
@@ -184,7 +185,7 @@ fn vector_bytes(op: &Op) -> Option<u32> {
 }
 
 /// The register that an operation copies with a constant added.
-fn moved(op: &Op) -> Option<(u8, i32)> {
+pub(super) fn moved(op: &Op) -> Option<(u8, i32)> {
     use Code::*;
     let constant = op.b == Slot::ZERO.0;
     let (from, by) = match op.code {
@@ -303,9 +304,11 @@ impl Emitter<'_> {
 
     fn check_window(&mut self, group: Group, place: u32, [low, len, distance]: [u32; 3]) {
         let bytes = group.high.wrapping_sub(group.low);
+        self.count(Way::Window, false);
         self.lowest(group);
         self.w().local_tee(place).local_get(low).i32_sub().local_get(len).i32_const(bytes).i32_sub().i32_gt_u();
         self.open_unlikely_if();
+        self.count(Way::Window, true);
         self.w().i32_const(Request::Window as i32).local_get(place).i32_const(bytes);
         self.request();
         self.stop_if(Why::Refused { stores_back: false });

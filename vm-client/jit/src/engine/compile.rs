@@ -10,6 +10,7 @@ use vm_mem::{FrameId, Mmu, PAGE_SIZE, VirtAddr};
 use super::batch::{Draft, Wish};
 use super::{Inner, Jit};
 use crate::cache::{Compiled, Regions, spans};
+use crate::counts::{Counts, Way};
 use crate::emit::{self, Function, Numbers};
 use crate::expected::Expected;
 use crate::host::CodeHost;
@@ -68,7 +69,8 @@ impl<H: CodeHost> Jit<H> {
     pub(super) fn emit(&mut self, draft: &mut Draft) {
         let Some((region, shape)) = draft.plan.take() else { return };
         (self.config.stack, self.config.near) = (draft.stack, draft.near);
-        let mut naming = Naming { operations: &mut self.inner.operations, links: &mut self.inner.links };
+        let Inner { operations, links, counts, .. } = &mut self.inner;
+        let mut naming = Naming { operations, links, counts: counts.as_mut() };
         let mut function = emit::function(&region, &shape, draft.id, &self.config, &mut naming);
         function.code.shrink_to_fit();
         self.inner.regions.set_function(draft.id, function);
@@ -115,6 +117,7 @@ impl<H: CodeHost> Jit<H> {
 struct Naming<'a> {
     operations: &'a mut Operations,
     links: &'a mut Links,
+    counts: Option<&'a mut Counts>,
 }
 
 impl Numbers for Naming<'_> {
@@ -128,6 +131,10 @@ impl Numbers for Naming<'_> {
 
     fn cell(&mut self, address: u32) -> Option<u32> {
         self.links.cell(address)
+    }
+
+    fn counter(&mut self, rip: u32, way: Way, failures: bool) -> Option<u32> {
+        Some(self.counts.as_mut()?.place(rip, way, failures))
     }
 }
 

@@ -6,6 +6,7 @@ use vm_cpu::assist::{self, X87};
 use vm_cpu::ir::Code;
 
 use super::Inner;
+use crate::counts::Counts;
 use crate::lazy::Kind;
 
 impl Inner {
@@ -13,6 +14,7 @@ impl Inner {
     pub(super) fn figures(&self) -> Vec<(String, f64)> {
         let mut figures = self.profile.figures();
         figures.extend(self.most_requested());
+        figures.extend(self.counts.iter().flat_map(Counts::figures));
         figures.push(("regions".to_owned(), self.regions.iter().count() as f64));
         figures.push(("modules".to_owned(), self.regions.modules() as f64));
         figures.push(("code bytes".to_owned(), self.regions.size as f64));
