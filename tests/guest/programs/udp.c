@@ -26,6 +26,27 @@ static int bound(unsigned ip) {
     return s;
 }
 static char buf[70000];
+/* Sends with a control message, unless the level is -1, and shows what came of it. */
+static void header(int from, int at, void *to, int len, int level, int type, int value) {
+    char buf[8], control[200];
+    struct iovec iov = {"head", 4};
+    struct msghdr m = {to, len, &iov, 1, control, CMSG_SPACE(4)};
+    struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+    *h = (struct cmsghdr){CMSG_LEN(4), level, type};
+    memcpy(CMSG_DATA(h), &value, 4);
+    if (level < 0)
+        m.msg_control = 0, m.msg_controllen = 0;
+    int sent = sendmsg(from, &m, 0);
+    printf("header %d %d %d: %d", level, type, value, sent < 0 ? -errno : sent);
+    iov = (struct iovec){buf, sizeof buf};
+    m = (struct msghdr){0, 0, &iov, 1, control, sizeof control};
+    if (sent > 0 && recvmsg(at, &m, MSG_DONTWAIT) > 0)
+        for (h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
+            if (h->cmsg_level != SOL_SOCKET && h->cmsg_len <= CMSG_LEN(4))
+                printf(" [%d %d: %d]", h->cmsg_level, h->cmsg_type, h->cmsg_len == CMSG_LEN(4) ? *(int *)CMSG_DATA(h) : *CMSG_DATA(h));
+    printf("\n");
+}
+
 int main(void) {
     int s = bound(INADDR_LOOPBACK), c = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), n;
     int port = port_of(s);
@@ -182,6 +203,26 @@ int main(void) {
             printf(" ttl %d", *(int *)CMSG_DATA(h));
         printf("\n");
     }
+    /* what a socket and what a message say of the header */
+    set(s, IPPROTO_IP, IP_RECVTOS, 1);
+    set(c, IPPROTO_IP, IP_TTL, 33);
+    set(c, IPPROTO_IP, IP_TOS, 0x20);
+    header(c, s, &two, sizeof two, -1, 0, 0);
+    header(c, s, &two, sizeof two, IPPROTO_IP, IP_TTL, 7);
+    header(c, s, &two, sizeof two, IPPROTO_IP, IP_TTL, 0);
+    header(c, s, &two, sizeof two, IPPROTO_IP, IP_TTL, 256);
+    header(c, s, &two, sizeof two, IPPROTO_IP, IP_TOS, 0x40);
+    header(c, s, &two, sizeof two, IPPROTO_IP, IP_TOS, -1);
+    set(six, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
+    set(six, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+    header(six, six, &any, sizeof any, IPPROTO_IPV6, IPV6_HOPLIMIT, 9);
+    header(six, six, &any, sizeof any, IPPROTO_IPV6, IPV6_HOPLIMIT, -1);
+    header(six, six, &any, sizeof any, IPPROTO_IPV6, IPV6_HOPLIMIT, -2);
+    header(six, six, &any, sizeof any, IPPROTO_IPV6, IPV6_TCLASS, 0x60);
+    header(six, six, &any, sizeof any, IPPROTO_IPV6, IPV6_TCLASS, 256);
+    set(six, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 5);
+    set(six, IPPROTO_IPV6, IPV6_TCLASS, 3);
+    header(six, six, &any, sizeof any, -1, 0, 0);
     SHOW(socket(AF_INET, SOCK_DGRAM, IPPROTO_TCP));
     SHOW(socket(AF_INET, SOCK_STREAM, IPPROTO_UDP));
     SHOW(socket(AF_INET, SOCK_SEQPACKET, 0));

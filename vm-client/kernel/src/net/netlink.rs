@@ -223,7 +223,7 @@ impl Netlink {
             data: first.data.get(..wanted.max).unwrap_or(&first.data).to_vec(),
             full_len: first.data.len(),
             from: Some(SockAddr::Netlink { pid: first.from, groups: first.groups }),
-            ancillary: Ancillary { rights: None, creds: Some(first.creds) },
+            ancillary: Ancillary { creds: Some(first.creds), ..Ancillary::default() },
             ..Incoming::default()
         };
         if wanted.flags & MSG_PEEK == 0 {

@@ -45,6 +45,8 @@ pub(crate) struct Ancillary {
     pub(crate) rights: Option<Rc<Rights>>,
     /// Who sent it (SCM_CREDENTIALS), if it was asked for when it was sent.
     pub(crate) creds: Option<Ucred>,
+    /// What is said of the header of this one datagram (ip(7), ipv6(7)).
+    pub(crate) header: Vec<ControlMessage>,
 }
 
 /// A message to send.

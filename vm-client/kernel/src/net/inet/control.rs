@@ -2,17 +2,76 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use linux_abi::layout::{Width, Writer};
+use linux_abi::layout::{Reader, Width, Writer};
 use linux_abi::socket::*;
 use linux_abi::time::Timespec;
 
 use crate::net::options::Common;
+use crate::{Errno, Result};
 
 /// Number of the loopback interface.
 pub(crate) const LOOPBACK_INDEX: u32 = 1;
 
+/// Hops a datagram may take unless something else was said.
+const HOPS: u8 = 64;
+
+/// What the header of a datagram says beside its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// Time to live, or hop limit.
+    hops: u8,
+    /// Type of service, or traffic class.
+    class: u8,
+}
+
+impl Header {
+    /// That of a datagram to `to`: as the socket has it, but for what the messages that go with it say.
+    pub(super) fn new(common: &Common, to: IpAddr, messages: &[ControlMessage]) -> Result<Self> {
+        let (level, hops, class) = match to {
+            IpAddr::V4(_) => (IPPROTO_IP, IP_TTL, IP_TOS),
+            IpAddr::V6(_) => (IPPROTO_IPV6, IPV6_UNICAST_HOPS, IPV6_TCLASS),
+        };
+        let set = |name| u8::try_from(common.value(level, name)).ok();
+        let mut header =
+            Self { hops: set(hops).filter(|hops| *hops > 0).unwrap_or(HOPS), class: set(class).unwrap_or(0) };
+        for message in messages.iter().filter(|message| message.level == level) {
+            let number = || match message.data.len() {
+                4 => Ok(Reader::new(&message.data).i32(0)),
+                _ => Err(Errno::EINVAL),
+            };
+            let within = |number: i32, least: i32| match u8::try_from(number) {
+                Ok(value) if number >= least => Ok(Some(value)),
+                _ if number == -1 && level == IPPROTO_IPV6 => Ok(None),
+                _ => Err(Errno::EINVAL),
+            };
+            match (level, message.kind) {
+                (IPPROTO_IP, IP_TTL) => header.hops = within(number()?, 1)?.unwrap_or(header.hops),
+                (IPPROTO_IP, IP_TOS) if message.data.len() == 1 => header.class = message.data[0],
+                (IPPROTO_IPV6, IPV6_HOPLIMIT) => header.hops = within(number()?, 0)?.unwrap_or(header.hops),
+                (IPPROTO_IP, IP_TOS) | (IPPROTO_IPV6, IPV6_TCLASS) => {
+                    header.class = within(number()?, 0)?.unwrap_or(header.class);
+                }
+                _ => {}
+            }
+        }
+        Ok(header)
+    }
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self { hops: HOPS, class: 0 }
+    }
+}
+
 /// What a receiver asked to be told about a datagram to `to` that came at `when`.
-pub(super) fn about(common: &Common, width: Width, to: SocketAddr, when: Timespec) -> Vec<ControlMessage> {
+pub(super) fn about(
+    common: &Common,
+    width: Width,
+    to: SocketAddr,
+    when: Timespec,
+    header: Header,
+) -> Vec<ControlMessage> {
     let mut messages = Vec::new();
     let mut put = |level, kind, data| messages.push(ControlMessage { level, kind, data });
     let mut time = |name, width: Width, fraction: u32| {
@@ -37,10 +96,10 @@ pub(super) fn about(common: &Common, width: Width, to: SocketAddr, when: Timespe
                 put(IPPROTO_IP, IP_PKTINFO, data);
             }
             if common.is_on(IPPROTO_IP, IP_RECVTTL) {
-                put(IPPROTO_IP, IP_TTL, 64u32.to_le_bytes().to_vec());
+                put(IPPROTO_IP, IP_TTL, u32::from(header.hops).to_le_bytes().to_vec());
             }
             if common.is_on(IPPROTO_IP, IP_RECVTOS) {
-                put(IPPROTO_IP, IP_TOS, vec![0]);
+                put(IPPROTO_IP, IP_TOS, vec![header.class]);
             }
             if common.is_on(IPPROTO_IP, IP_RECVORIGDSTADDR) {
                 put(IPPROTO_IP, IP_RECVORIGDSTADDR, SockAddr::V4(ip, to.port()).encode());
@@ -53,10 +112,10 @@ pub(super) fn about(common: &Common, width: Width, to: SocketAddr, when: Timespe
                 put(IPPROTO_IPV6, IPV6_PKTINFO, data);
             }
             if common.is_on(IPPROTO_IPV6, IPV6_RECVHOPLIMIT) {
-                put(IPPROTO_IPV6, IPV6_HOPLIMIT, 64u32.to_le_bytes().to_vec());
+                put(IPPROTO_IPV6, IPV6_HOPLIMIT, u32::from(header.hops).to_le_bytes().to_vec());
             }
             if common.is_on(IPPROTO_IPV6, IPV6_RECVTCLASS) {
-                put(IPPROTO_IPV6, IPV6_TCLASS, 0u32.to_le_bytes().to_vec());
+                put(IPPROTO_IPV6, IPV6_TCLASS, u32::from(header.class).to_le_bytes().to_vec());
             }
         }
     }

@@ -12,7 +12,7 @@ use linux_abi::socket::*;
 use vm_rt::Io;
 
 use super::udp::{Datagram, Inbox};
-use super::{address_to_bind, any, canonical, options, route, shown, source_for};
+use super::{address_to_bind, any, canonical, control, options, route, shown, source_for};
 use crate::net::Net;
 use crate::net::options::Common;
 use crate::net::protocol::{Incoming, Outgoing, Patience, Protocol, Wanted, shut};
@@ -162,8 +162,8 @@ impl Ping {
                 }
                 message.to_vec()
             };
-            let datagram =
-                Datagram { data, from: SocketAddr::new(from, 0), to: SocketAddr::new(to, 0), when: cx.now() };
+            let (from, to) = (SocketAddr::new(from, 0), SocketAddr::new(to, 0));
+            let datagram = Datagram { data, from, to, when: cx.now(), header: control::Header::default() };
             ping.inbox.deliver(&self.net, ping.common.receive_buffer.get(), datagram);
         }
     }

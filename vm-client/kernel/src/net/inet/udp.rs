@@ -23,6 +23,7 @@ pub(super) struct Datagram {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
     pub(super) when: Timespec,
+    pub(super) header: control::Header,
 }
 
 impl Datagram {
@@ -61,7 +62,7 @@ impl Inbox {
         let first = queue.front()?;
         let full_len = first.data.len();
         let from = Some(shown(common, Some(first.from)));
-        let control = control::about(common, cx.width(), first.to, first.when);
+        let control = control::about(common, cx.width(), first.to, first.when, first.header);
         let data = if wanted.flags & MSG_PEEK != 0 {
             first.data.get(..wanted.max).unwrap_or(&first.data).to_vec()
         } else {
@@ -218,8 +219,9 @@ impl Udp {
         let local = self.bind_automatically()?;
         let source = if local.ip().is_unspecified() { source_for(to.ip()) } else { local.ip() };
         let from = SocketAddr::new(source, local.port());
+        let header = control::Header::new(&self.common, to.ip(), &message.ancillary.header)?;
         self.net.loopback.count(message.data.len() + headers);
-        let datagram = Datagram { data: message.data.to_vec(), from, to, when: cx.now() };
+        let datagram = Datagram { data: message.data.to_vec(), from, to, when: cx.now(), header };
         // Nobody is told that nobody takes a broadcast.
         if !self.deliver(datagram) && !broadcast && (self.remote.get().is_some() || self.wants_errors()) {
             self.error.set(Some(Errno::ECONNREFUSED));

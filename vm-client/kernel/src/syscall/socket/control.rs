@@ -24,7 +24,8 @@ pub(super) async fn read(cx: &SyscallCx, at: u64, len: u64) -> Result<Vec<Contro
     ControlMessage::decode_all(cx.width(), &raw)
 }
 
-/// Looks up what control messages name. Those of other levels choose among interfaces and addresses; there is one.
+/// Looks up what control messages name. Those that choose among interfaces and addresses change
+/// nothing; there is one.
 pub(super) fn prepare(cx: &SyscallCx, socket: &Socket, messages: Vec<ControlMessage>) -> Result<Ancillary> {
     let is_unix = socket.common.family == AF_UNIX;
     let mut ancillary = Ancillary::default();
@@ -53,6 +54,7 @@ pub(super) fn prepare(cx: &SyscallCx, socket: &Socket, messages: Vec<ControlMess
                 ancillary.creds = Some(claimed);
             }
             (SOL_SOCKET, _) => return Err(Errno::EINVAL),
+            (IPPROTO_IP | IPPROTO_IPV6, _) if !is_unix => ancillary.header.push(message),
             _ => {}
         }
     }
