@@ -347,6 +347,7 @@ programs! {
     numbers
     paths
     pi_locks
+    pidfd
     pipes
     posix_mq
     process_one

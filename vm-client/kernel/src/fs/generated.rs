@@ -13,6 +13,7 @@ use linux_abi::stat;
 use linux_abi::time::Timespec;
 use vm_rt::Io;
 
+use crate::task::Pid;
 use crate::vfs::{Dirent, File, FileSystem, FileType, Inode, IoMode, Metadata, OpenFlags, Path, SetAttr, StatFs};
 use crate::{Errno, Result, SyscallCx};
 
@@ -99,6 +100,16 @@ pub(crate) trait Directory {
         let _ = cx;
         (0, 0)
     }
+    /// The process it is about.
+    fn process(&self) -> Option<Pid> {
+        None
+    }
+}
+
+/// The process whose directory in /proc this is.
+pub(crate) fn process_of(inode: &dyn Inode) -> Option<Pid> {
+    let inode: &dyn Any = inode;
+    inode.downcast_ref::<GeneratedInode>()?.directory().ok()?.process()
 }
 
 /// A name and what makes its entry.

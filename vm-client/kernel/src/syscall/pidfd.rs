@@ -8,6 +8,7 @@ use linux_abi::siginfo::SigInfo;
 use super::event_files::install;
 use super::signal::{check_forgery, may_kill, number, read_info};
 use super::table::{Args, Row, now, wait};
+use crate::fs::generated::process_of;
 use crate::fs::pidfd::PidFd;
 use crate::task::{ThreadGroup, cap};
 use crate::vfs::OnExec;
@@ -43,11 +44,20 @@ pub(super) fn process(cx: &SyscallCx, fd: u64) -> Result<Rc<ThreadGroup>> {
     file.downcast::<PidFd>().map(|pidfd| Rc::clone(pidfd.group())).ok_or(Errno::EBADF)
 }
 
+/// The same; a directory of /proc will do too.
+fn process_or_its_directory(cx: &SyscallCx, fd: u64) -> Result<Rc<ThreadGroup>> {
+    let file = cx.files().get(fd as i32)?;
+    match process_of(&**file.inode()) {
+        Some(pid) => cx.kernel.processes.group(pid).ok_or(Errno::ESRCH),
+        None => process(cx, fd),
+    }
+}
+
 async fn pidfd_send_signal(cx: &SyscallCx, [fd, signal, info, flags, ..]: Args) -> Result<i64> {
     if flags != 0 {
         return Err(Errno::EINVAL);
     }
-    let group = process(cx, fd)?;
+    let group = process_or_its_directory(cx, fd)?;
     let wanted = number(signal)?;
     let info = if info == 0 {
         wanted.map(|signal| SigInfo::kill(signal, cx.task.pid(), cx.creds().uid))

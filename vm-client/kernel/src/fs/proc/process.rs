@@ -80,6 +80,10 @@ const OTHERS: &[(&str, FileType)] = &[
 ];
 
 impl Directory for ProcessDirectory {
+    fn process(&self) -> Option<Pid> {
+        (self.scope == Scope::Process).then_some(self.tid)
+    }
+
     fn lookup(&self, cx: &SyscallCx, name: &[u8]) -> Option<Entry> {
         let tid = self.tid;
         find(cx, tid).ok()?;

@@ -7,8 +7,13 @@ use crate::fs::generated::{Fixed, constant, directory, file, parse_number};
 use crate::kernel::{RELEASE, VERSION};
 use crate::{Errno, Result, SyscallCx};
 
-pub(super) const ROOT: &[Fixed] =
-    &[directory!("fs", FS), directory!("kernel", KERNEL), directory!("net", super::net::SYSCTL), directory!("vm", VM)];
+pub(super) const ROOT: &[Fixed] = &[
+    directory!("fs", FS),
+    directory!("kernel", KERNEL),
+    directory!("net", super::net::SYSCTL),
+    directory!("user", USER),
+    directory!("vm", VM),
+];
 
 const FS: &[Fixed] = &[
     constant!("aio-max-nr", "65536\n"),
@@ -79,6 +84,20 @@ const VM: &[Fixed] = &[
     constant!("swappiness", "60\n"),
 ];
 
+/// How many namespaces a user may have; none of the kinds that there are not.
+const USER: &[Fixed] = &[
+    file!("max_cgroup_namespaces", max_namespaces),
+    constant!("max_inotify_instances", "128\n"),
+    constant!("max_inotify_watches", "65536\n"),
+    constant!("max_ipc_namespaces", "0\n"),
+    file!("max_mnt_namespaces", max_namespaces),
+    constant!("max_net_namespaces", "0\n"),
+    constant!("max_pid_namespaces", "0\n"),
+    constant!("max_time_namespaces", "0\n"),
+    file!("max_user_namespaces", max_namespaces),
+    file!("max_uts_namespaces", max_namespaces),
+];
+
 fn file_max(cx: &SyscallCx) -> Result<Vec<u8>> {
     // A tenth of memory, at 1 KiB a file, as Linux computes it.
     Ok(format!("{}\n", u64::from(cx.kernel.memory.stats().total) * 4 / 10).into_bytes())
@@ -134,6 +153,11 @@ fn set_pid_max(cx: &SyscallCx, data: &[u8]) -> Result<()> {
     }
     cx.kernel.processes.pid_max.set(max);
     Ok(())
+}
+
+/// Half as many as threads, as Linux sets it.
+fn max_namespaces(cx: &SyscallCx) -> Result<Vec<u8>> {
+    Ok(line(&decimal(cx.kernel.processes.max_tasks / 2)))
 }
 
 fn threads_max(cx: &SyscallCx) -> Result<Vec<u8>> {
