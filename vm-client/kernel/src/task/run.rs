@@ -96,11 +96,14 @@ async fn live(cx: SyscallCx) {
     exit::end(&cx).await;
 }
 
-/// A slice in instructions; a nice task gets a shorter one, down to a tenth.
+/// A slice in instructions; a nice task gets a shorter one, down to a tenth. One that is not nice gets enough for the speed to
+/// be measured: else a host that was slow for a moment would be taken for slow for ever.
 fn full_slice(cx: &SyscallCx) -> u32 {
     let nice = cx.task.nice.get();
-    let length = if nice > 0 { SLICE * (22 - nice as u32).max(2) / 22 } else { SLICE };
-    cx.kernel.clock.instructions_in(length)
+    if nice > 0 {
+        return cx.kernel.clock.instructions_in(SLICE * (22 - nice as u32).max(2) / 22);
+    }
+    cx.kernel.clock.instructions_in(SLICE).max(2 * MEASURABLE as u32)
 }
 
 fn run_guest(cx: &SyscallCx, fuel: &mut u32) -> Exit {
