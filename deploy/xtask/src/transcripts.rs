@@ -51,7 +51,7 @@ pub(crate) fn count(options: &[String]) -> Result<(u64, u64)> {
         let tree = tree::prepare(table.set(&script.set)?)?;
         let expected = place::on_linux(script, &tree).with_context(|| format!("{} on this computer", script.name))?;
         for at in options.places.iter().filter(|place| !script.is_init() || **place == Place::Native) {
-            let found = place::in_skiff(*at, script, &tree, vmrun.as_deref())?;
+            let found = place::in_skiff(*at, script, &tree, vmrun.as_deref(), options.patience)?;
             if judge(script, *at, &expected, &found)? {
                 passed += 1;
             } else {
@@ -82,11 +82,14 @@ struct Options {
     fast: bool,
     list: bool,
     release: bool,
+    /// How many times the patience of the table is had, on computers that are busy with other things.
+    patience: u64,
 }
 
 impl Options {
     fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self { names: Vec::new(), places: Vec::new(), fast: false, list: false, release: false };
+        let mut options =
+            Self { names: Vec::new(), places: Vec::new(), fast: false, list: false, release: false, patience: 1 };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -96,8 +99,14 @@ impl Options {
                 "--in" => {
                     options.places.push(Place::parse(words.next().context("--in wants native, node or chromium")?)?)
                 }
+                "--patience" => {
+                    let times = words.next().and_then(|times| times.parse().ok()).filter(|times| *times > 0);
+                    options.patience = times.context("--patience wants a number of times")?;
+                }
                 other if other.starts_with('-') => {
-                    bail!("unknown option {other:?}; there are --fast, --list, --release and --in PLACE")
+                    bail!(
+                        "unknown option {other:?}; there are --fast, --list, --release, --patience TIMES and --in PLACE"
+                    )
                 }
                 name => options.names.push(name.to_owned()),
             }

@@ -108,9 +108,15 @@ pub(crate) fn run_to_end(command: Command, patience: Duration) -> Result<String>
     Ok(run(command, patience)?.text())
 }
 
-/// Runs the script in a machine.
-pub(super) fn in_skiff(place: Place, script: &Script, tree: &Tree, vmrun: Option<&Path>) -> Result<Outcome> {
-    let patience = Duration::from_secs(script.patience);
+/// Runs the script in a machine, with so many times the patience of the table.
+pub(super) fn in_skiff(
+    place: Place,
+    script: &Script,
+    tree: &Tree,
+    vmrun: Option<&Path>,
+    times: u64,
+) -> Result<Outcome> {
+    let patience = Duration::from_secs(script.patience.saturating_mul(times));
     let mut command = match place {
         Place::Native => {
             let mut command = Command::new(vmrun.context("vmrun was not built")?);
