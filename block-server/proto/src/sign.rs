@@ -208,7 +208,7 @@ mod tests {
             |record| record.manifest = Hash::of(b"another"),
             |record| record.size += 1,
             |record| record.created += 1,
-            |record| record.sig = record.sig.take().map(|sig| sig.replace(|c: char| c == 'a', "b")),
+            |record| record.sig = record.sig.take().map(|sig| sig.replace('a', "b")),
         ];
         for (number, change) in changes.iter().enumerate() {
             let mut changed = signed.clone();

@@ -18,10 +18,10 @@ pub(crate) fn envelopes(data: &[u8]) {
     }
     assert!(envelope::open(&stored, &Hash::of(&object), MAX_OBJECT).is_ok());
     assert!(envelope::open(&stored, &Hash::of(b"another object"), MAX_OBJECT).is_err());
-    if let Ok(Envelope { codec: Codec::Zstd, payload, .. }) = envelope::parse(&stored) {
-        if let Ok(theirs) = zstd::bulk::decompress(payload, MAX_OBJECT) {
-            assert_eq!(theirs, object);
-        }
+    if let Ok(Envelope { codec: Codec::Zstd, payload, .. }) = envelope::parse(&stored)
+        && let Ok(theirs) = zstd::bulk::decompress(payload, MAX_OBJECT)
+    {
+        assert_eq!(theirs, object);
     }
 }
 

@@ -37,7 +37,7 @@ fn run(bandwidth: f64, rtt: Duration) -> Seen {
             client.request(Hash::of(&next.to_le_bytes()), Priority::Boot);
         }
         let steps = (now - start).as_micros() / STEP.as_micros();
-        if steps % 5000 == 0 && demanded.is_none() {
+        if steps.is_multiple_of(5000) && demanded.is_none() {
             next += 1;
             let hash = Hash::of(&next.to_le_bytes());
             client.request(hash, Priority::Demand);
