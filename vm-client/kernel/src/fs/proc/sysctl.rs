@@ -25,6 +25,8 @@ const FS: &[Fixed] = &[
     constant!("overflowgid", "65534\n"),
     constant!("overflowuid", "65534\n"),
     constant!("pipe-max-size", "1048576\n"),
+    constant!("pipe-user-pages-hard", "0\n"),
+    constant!("pipe-user-pages-soft", "16384\n"),
     constant!("protected_hardlinks", "0\n"),
     constant!("protected_symlinks", "0\n"),
     constant!("suid_dumpable", "0\n"),
