@@ -4,7 +4,7 @@
 //! [`plan`] chooses which blocks make a region, [`shape`] brings their control flow into the form WebAssembly has,
 //! [`flow`] follows the flags, [`emit`] writes the function, [`module`] wraps it, a [`CodeHost`] installs it. [`cache`]
 //! knows the regions there are, [`links`] how they reach each other, [`cold`] where there is nothing yet, [`expected`] what
-//! earlier runs found hot.
+//! earlier runs found hot, [`counts`] how accesses go where that is wanted.
 //!
 //! The crate knows nothing of browsers: `vm-browser` implements [`CodeHost`]. It holds no `unsafe`; what generated code
 //! may touch is said in [`emit`] and `vm_mem::direct`.
