@@ -51,7 +51,8 @@ usage: cargo xtask TASK [OPTIONS]
                             --filter TEXT passes a filter on to each
   transcripts  run the same scripts on this computer's Linux (a Debian i386 chroot) and in Skiff, and compare
             NAME...         only these; --fast: the few that `test` runs; --list: name them all
-            --in PLACE      where Skiff runs: native (the default) or node; may be repeated
+            --in PLACE      where Skiff runs: native (the default), node or chromium; may be repeated
+            --patience N    wait N times as long, on a busy computer
             --release       build vmrun optimised
   fidelity  run other people's test suites on this computer's Linux and in Skiff, and compare test by test
             SUITE...        only these; --list: name them all; --only REGEX: only these tests
@@ -65,7 +66,7 @@ usage: cargo xtask TASK [OPTIONS]
   worker  the Cloudflare Worker: build, dev, serve, check, assets; see cargo xtask worker help
   smoke   check a deployed server from outside: cargo xtask smoke URL [--image NAME] [--token TOKEN]
   soak    hours of mixed guest work in Chromium and in Node; tells whether memory stays flat
-            --minutes N     for so long (default 120);  --only HOST  chromium or node alone, or code, which runs in Node code that
+            --minutes N     for so long (default 120);  --only HOST  chromium or node alone; stress, stress-ng in Node; or code, in Node, that
                             is never the same;  --image STORE/NAME  another image for Node;  --json FILE  figures
   setup   install what the other tasks need, and nothing else
   build   build the browser client into build/client and vm-client/browser/npm/wasm
